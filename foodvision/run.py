@@ -157,7 +157,7 @@ def package_versions() -> dict:  # Version by package name, "not installed" wher
             versions[name] = "not installed"
     return versions
 
-# %% ../nbs/00_run.ipynb #33d3c62d
+# %% ../nbs/00_run.ipynb #3b061e18
 class Run:
     "A run folder: `Run.create` makes a new one, `Run.open` reads one back"
 
@@ -177,6 +177,19 @@ class Run:
         overwrite: bool = False,  # Remove a run that is there already, instead of refusing
     ) -> "Run":  # A handle on the new folder
         "Claim a folder for a new run; raises `UserError` if something is there already and `overwrite` is off"
+        path = cls.check_free(path, overwrite)
+        if path.exists():
+            shutil.rmtree(path)
+        run = cls(path, {"config": config.to_dict(), "versions": package_versions(), "complete": False})
+        run.record(created=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        return run
+
+    @staticmethod
+    def check_free(
+        path: str | Path,  # The folder a new run would get
+        overwrite: bool = False,  # A run that is there already may go
+    ) -> Path:  # `path`
+        "Raise `UserError` if `create` could not claim the folder; nothing is written or removed"
         path = Path(path)
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file; a run needs a folder of its own. Choose another name.")
@@ -185,10 +198,7 @@ class Run:
                 raise UserError(f"{path} holds other files than a run's. Choose another name.")
             if not overwrite:
                 raise UserError(f"{path} holds a run already. Choose another name, resume it, or ask to overwrite it.")
-            shutil.rmtree(path)
-        run = cls(path, {"config": config.to_dict(), "versions": package_versions(), "complete": False})
-        run.record(created=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-        return run
+        return path
 
     @classmethod
     def open(
