@@ -4,34 +4,54 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+here = Path(__file__).parent
 parser = configparser.ConfigParser(delimiters=["="])
-parser.read("settings.ini", encoding="utf-8")
+parser.read(here / "settings.ini", encoding="utf-8")
 settings = parser["DEFAULT"]
-extras = {key.removesuffix("_requirements"): settings[key].split()
-          for key in settings if key.endswith("_requirements")}
+repository = settings["git_url"]
 
 setup(
     name=settings["lib_name"],
     version=settings["version"],
     description=settings["description"],
-    long_description=Path("README.md").read_text(encoding="utf-8") if Path("README.md").exists() else "",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     keywords=settings["keywords"].split(),
     license="Apache-2.0",
     license_files=["LICENSE"],
     author=settings["author"],
     author_email=settings["author_email"],
-    url=settings["git_url"],
-    project_urls={"Documentation": settings["doc_host"] + settings["doc_baseurl"],
-                  "Changelog": settings["git_url"] + "/blob/main/CHANGELOG.md"},
-    classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Developers",
-                 "Intended Audience :: Science/Research", "Programming Language :: Python :: 3",
-                 "Topic :: Scientific/Engineering :: Image Recognition"],
+    url=repository,
+    project_urls={
+        "Documentation": settings["doc_host"] + settings["doc_baseurl"],
+        "Source": repository,
+        "Issues": f"{repository}/issues",
+        "Changelog": f"{repository}/blob/{settings['branch']}/CHANGELOG.md",
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Education",
+        "Intended Audience :: Science/Research",
+        "Natural Language :: English",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+    # Said outright, so that an editable installation puts this folder on the path: nbdev finds documentation/ there.
+    package_dir={"": "."},
     packages=find_packages(include=["foodvision", "foodvision.*"]),
-    include_package_data=True,
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
-    extras_require=extras,
+    # One extra for each `NAME_requirements` of settings.ini.
+    extras_require={key.removesuffix("_requirements"): settings[key].split()
+                    for key in settings if key.endswith("_requirements")},
     entry_points={"console_scripts": settings["console_scripts"].split("\n")},
     zip_safe=False,
 )

@@ -1,0 +1,58 @@
+# foodvision: `make demo` to see it work, `make test` to check everything, `make help` for the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test setup docs export browser clean
+
+# The first Python on this machine that TensorFlow has wheels for and that can make a virtual environment.
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$python && break; done)
+RUN ?= runs/demo
+# TensorFlow's start-up lines bury what a command has to say.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/installed-demo  ## train both stages on the drawn sample, evaluate, write a report (no network but the package index)
+	.venv/bin/foodvision train --data sample --backbone EfficientNetLite0 --image-size 128 \
+		--feature-epochs 5 --fine-tune-epochs 2 --run $(RUN) --overwrite
+	.venv/bin/foodvision evaluate $(RUN)
+	@echo; echo "The report: $(RUN)/report/report.html"
+
+test: .venv/installed-dev browser  ## every check there is: notebooks, package, commands, site; closes on pytest's summary
+	.venv/bin/python -m pytest $(PYTEST_ARGUMENTS)
+
+setup: .venv/installed-dev  ## what a contributor needs: the environment, and git's hooks for notebooks
+	.venv/bin/nbdev_install_hooks
+	@echo "Ready. Activate it with: source .venv/bin/activate"
+
+export: .venv/installed-dev  ## notebooks -> foodvision/*.py, and clean the notebooks
+	PATH="$$PWD/.venv/bin:$$PATH" nbdev_export
+	PATH="$$PWD/.venv/bin:$$PATH" nbdev_clean
+
+docs: .venv/installed-dev  ## the site in _site/ and README.md, without Quarto
+	.venv/bin/python -m documentation.build
+
+# The site's tests look at the pages in a headless Chromium. Where there is none and this is a Debian machine's
+# root, it is installed; elsewhere those tests are skipped and say so.
+browser:
+	@.venv/bin/python tests/chromium.py --install
+
+clean:  ## remove what was built (the environment and your runs stay)
+	rm -rf build dist _site _proc _docs foodvision.egg-info .pytest_cache .hypothesis .ruff_cache
+
+.venv/bin/python:
+	@[ -n "$(PYTHON)" ] || { echo "foodvision needs Python 3.11, 3.12 or 3.13 with its venv module. On Debian or Ubuntu: apt-get install python3 python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# Editable, so that a change in the sources needs no new installation; a change in the requirements does.
+.venv/installed-demo: .venv/bin/python settings.ini setup.py
+	.venv/bin/pip install --quiet --progress-bar on --editable '.[offline]'
+	@touch $@
+
+.venv/installed-dev: .venv/bin/python settings.ini setup.py
+	.venv/bin/pip install --quiet --progress-bar on --editable '.[dev,offline]'
+	@touch $@ .venv/installed-demo

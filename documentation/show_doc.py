@@ -1,0 +1,128 @@
+"""What a public name looks like on the site: its signature as source code, its docstring, a table of its parameters.
+
+settings.ini names two parts of this module for nbdev: `TableRenderer` for `show_doc`, and `RunShowDoc` in place of the
+processor that would run every cell with an import in it to build a page.
+"""
+import importlib
+import inspect
+import re
+
+from fastcore.docments import docments
+from nbdev.config import create_output
+from nbdev.doclinks import NbdevLookup
+from nbdev.process import Processor
+from nbdev.processors import _default_exp
+from nbdev.showdoc import BasicMarkdownRenderer
+from nbdev.showdoc import show_doc as show
+
+LINE = 88  # Columns of a signature before it is broken into one parameter a line
+NOTHING = inspect.Parameter.empty
+
+
+class RunShowDoc(Processor):
+    "Runs a chapter's `show_doc` cells, and no other, with the names of the module that the chapter exports"
+
+    def __init__(self, nb):
+        super().__init__(nb)
+        self.module = _default_exp(nb)  # Found now: later processors take the cell that says it away
+
+    def cell(self, cell):
+        found = re.search(r"^show_doc\((\w[\w.]*)", cell.source or "", re.M) if cell.cell_type == "code" else None
+        if found and self.module:
+            first, *rest = found[1].split(".")
+            symbol = getattr(importlib.import_module(f"foodvision.{self.module}"), first)
+            for name in rest:
+                symbol = getattr(symbol, name)
+            cell.outputs = create_output(NbdevLookup().linkify(show(symbol)._repr_markdown_()), "markdown")
+
+
+class TableRenderer(BasicMarkdownRenderer):
+    "nbdev's renderer, with the parameters in a table of their own instead of in comments"
+
+    def _repr_markdown_(self):
+        if self.sig is None or isinstance(self.sym, property):
+            return super()._repr_markdown_()
+        described = docments(self.sym, full=True, eval_str=True)
+        self.dm = _signature(self.sym, self.sig, described.get("return", {}))
+        return super()._repr_markdown_() + _table(self.sig, described) + _members(self.sym)
+
+
+def _signature(symbol, signature: inspect.Signature, returned: dict) -> str:
+    "The signature as source code, without the comments that the table holds"
+    kind = "class" if inspect.isclass(symbol) else "def"
+    annotation = returned.get("anno", NOTHING)
+    arrow = "" if kind == "class" or annotation is NOTHING else f" -> {_annotation(annotation)}"
+    parameters = [_parameter(p) for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    line = f"{kind} {symbol.__name__}({', '.join(parameters)}){arrow}"
+    if len(line) <= LINE:
+        return line
+    return f"{kind} {symbol.__name__}(\n    " + ",\n    ".join(parameters) + f",\n){arrow}"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    "One parameter as source code"
+    text = _name(parameter)
+    if parameter.annotation is not NOTHING:
+        text += f": {_annotation(parameter.annotation)}"
+    if parameter.default is not NOTHING:
+        text += (" = " if ":" in text else "=") + _default(parameter.default)
+    return text
+
+
+def _name(parameter: inspect.Parameter) -> str:
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    return stars.get(parameter.kind, "") + parameter.name
+
+
+def _annotation(annotation) -> str:
+    "A type as its author wrote it, without the modules that standard and own names come from"
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"\b(?:foodvision\.\w+|pathlib|collections\.abc|typing)\.", "", text)
+
+
+def _default(value) -> str:
+    return getattr(value, "__name__", None) or repr(value)
+
+
+def _table(signature: inspect.Signature, described: dict) -> str:
+    "A Markdown table of the parameters and of what is returned; nothing where nothing is described"
+    rows = []
+    for name, parameter in signature.parameters.items():
+        text = described.get(name, {}).get("docment")
+        if name not in ("self", "cls") and text:
+            kind = "" if parameter.annotation is NOTHING else _code(_annotation(parameter.annotation))
+            default = "" if parameter.default is NOTHING else _code(_default(parameter.default))
+            rows.append([_code(_name(parameter)), kind, default, text])
+    returned = described.get("return", {})
+    if returned.get("docment"):
+        kind = "" if returned.get("anno", NOTHING) is NOTHING else _code(_annotation(returned["anno"]))
+        rows.append(["returns", kind, "", returned["docment"]])
+    if not rows:
+        return ""
+    head = ["Parameter", "Type", "Default", "What it is"]
+    # A column that no row fills would only be in the way on a phone.
+    kept = [i for i in range(4) if any(row[i] for row in rows)]
+    lines = [[head[i] for i in kept], ["---"] * len(kept)]
+    lines += [[re.sub(r"\s+", " ", row[i]).replace("|", r"\|") for i in kept] for row in rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"\n\n::: {{.parameters}}\n{table}\n:::\n"
+
+
+def _members(symbol) -> str:
+    "A Markdown table of a class's own public methods and properties, with the first line of each docstring"
+    if not inspect.isclass(symbol):
+        return ""
+    rows = []
+    for name, member in vars(symbol).items():
+        function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+        if name.startswith("_") or not inspect.isfunction(function) or not function.__doc__:
+            continue
+        given = [p for p in inspect.signature(function).parameters if p not in ("self", "cls")]
+        call = name if isinstance(member, property) else f"{name}({', '.join(given)})"
+        rows.append(f"| {_code(call)} | {inspect.getdoc(function).splitlines()[0]} |")
+    head = "| Member | What it does |\n| --- | --- |\n"
+    return f"\n::: {{.parameters}}\n{head}" + "\n".join(rows) + "\n:::\n" if rows else ""
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"

@@ -1,0 +1,74 @@
+"Shared by all tests: where things are, a copy of the sources to build in, and commands run as a person runs them"
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted(path.relative_to(ROOT / "nbs") for path in (ROOT / "nbs").rglob("*.ipynb")
+                   if ".ipynb_checkpoints" not in path.parts)
+BIN = Path(sys.executable).parent
+
+
+def run(*command, cwd=ROOT, timeout=600, **environment) -> subprocess.CompletedProcess:
+    "Run a command with this environment's programs first on the path; returns its exit code and what it printed"
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", **environment}
+    env["PATH"] = f"{BIN}{os.pathsep}{env['PATH']}"
+    words = [str(word) for word in command]
+    return subprocess.run(words, cwd=cwd, env=env, timeout=timeout, capture_output=True, text=True)
+
+
+def succeed(*command, **options) -> subprocess.CompletedProcess:
+    "Run a command that has to work; what it printed is the failure's message"
+    done = run(*command, **options)
+    said = f"{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+    assert done.returncode == 0, f"{' '.join(map(str, command))} exited {done.returncode}\n{said}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def offline(tmp_path_factory) -> dict:
+    "Environment without a network and with an empty cache: whatever asks for another host fails at once"
+    nowhere = dict.fromkeys(["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"], "http://127.0.0.1:9")
+    local = dict.fromkeys(["NO_PROXY", "no_proxy"], "localhost,127.0.0.1,::1")
+    return {**nowhere, **local, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+
+
+@pytest.fixture(scope="session")
+def copy_of_sources(tmp_path_factory):
+    "A function that copies what git tracks or would track to a new folder, so that a test can build in it"
+    listed = succeed("git", "ls-files", "-coz", "--exclude-standard").stdout.split("\0")
+    names = [name for name in listed if name and (ROOT / name).is_file()]
+
+    def copy() -> Path:
+        folder = tmp_path_factory.mktemp("sources")
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+        return folder
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def built_site(copy_of_sources) -> Path:
+    "A copy of the sources in which the site has been built; the faults that the build found are in `faults.txt`"
+    folder = copy_of_sources()
+    done = run("python", "-m", "documentation.build", cwd=folder, timeout=900, PYTHONPATH=str(folder))
+    (folder / "faults.txt").write_text(done.stderr if done.returncode else "")
+    assert (folder / "_site" / "index.html").exists(), done.stdout + done.stderr
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter):
+    "How long each notebook took, slowest first: the first thing to know when the tests become slow"
+    module = sys.modules.get("test_notebooks")
+    took = sorted(getattr(module, "seconds_by_notebook", {}).items(), key=lambda item: -item[1])
+    if took:
+        terminalreporter.section("seconds for each notebook, two at a time")
+        for name, seconds in took:
+            note = "  over budget" if seconds > module.BUDGET_SECONDS else ""
+            terminalreporter.write_line(f"{seconds:6.0f}  {name}{note}")

@@ -1,0 +1,163 @@
+"Each notebook runs from top to bottom, and reads as the project's notebooks are meant to read"
+import ast
+import json
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import NOTEBOOKS, ROOT, run
+
+LONGEST_CELL = 45  # Lines of code; a class cannot be split over cells, so its methods are measured instead
+LONGEST_METHOD = 40
+BYTES, PICTURES = 200_000, 4  # Saved outputs of one notebook
+BUDGET_SECONDS = 120  # For one notebook while another runs beside it on the other core; beyond it, it says so
+seconds_by_notebook = {}
+
+
+def execute(notebook, environment):
+    "Run every cell of a notebook as `nbdev_test` does, in a process of its own"
+    started = time.monotonic()
+    done = run("nbdev_test", "--path", f"nbs/{notebook}", "--n_workers", "0", timeout=900, **environment)
+    seconds_by_notebook[str(notebook)] = time.monotonic() - started
+    return done
+
+
+@pytest.fixture(scope="module")
+def executions(request, offline):
+    "Two workers run the notebooks that were asked for; a test waits for its own"
+    wanted = [item.callspec.params["notebook"] for item in request.session.items if item.name.startswith("test_runs[")]
+    with ThreadPoolExecutor(2) as workers:
+        running = {notebook: workers.submit(execute, notebook, offline) for notebook in wanted}
+        yield running
+        for one in running.values():
+            one.cancel()
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=str)
+def test_runs(notebook, executions):
+    done = executions[notebook].result()
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+
+
+class Cell:
+    "A code cell: its directives, its code, and its top-level statements"
+
+    def __init__(self, cell: dict):
+        self.source = "".join(cell["source"])
+        self.directives = set(re.findall(r"^#\|\s*(\w+)", self.source, re.M))
+        self.code = re.sub(r"^#\|.*\n?", "", self.source, flags=re.M).strip()
+        self.exported = bool(self.directives & {"export", "exports", "exporti"})
+        self.runs = not re.search(r"^#\|\s*eval:\s*false", self.source, re.M)
+        self.hidden = "hide" in self.directives or bool(re.search(r"^#\|\s*include:\s*false", self.source, re.M))
+        self.body = ast.parse(re.sub(r"^\s*[%!].*$", "", self.code, flags=re.M)).body
+        self.outputs = cell["outputs"]
+
+    def nodes(self, kind) -> list:
+        "Every part of the code that is of a kind, however deep"
+        return [node for node in ast.walk(ast.Module(self.body, [])) if isinstance(node, kind)]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=str, scope="module")
+def book(request) -> dict:
+    return json.loads((ROOT / "nbs" / request.param).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def cells(book) -> list[Cell]:
+    return [Cell(cell) for cell in book["cells"] if cell["cell_type"] == "code"]
+
+
+def test_opens_with_a_title_and_a_promise(book):
+    first = book["cells"][0]
+    source = "".join(first["source"])
+    assert first["cell_type"] == "markdown" and re.match(r"# \S.*\n+> \S", source), source[:200]
+    rest = [line for line in source.splitlines()[1:] if line.strip() and not re.match(r">|- [\w-]+:", line)]
+    assert not rest, f"the site leaves out what else stands in the first cell: give it a cell of its own: {rest[0]}"
+
+
+def test_cells_are_short(cells):
+    for cell in cells:
+        lines = [line for line in cell.code.splitlines() if line.strip()]
+        if any(isinstance(node, ast.ClassDef) for node in cell.body):
+            spans = {node.name: node.end_lineno - node.lineno + 1 for node in cell.nodes(ast.FunctionDef)}
+            assert not {name: lines for name, lines in spans.items() if lines > LONGEST_METHOD}
+        else:
+            assert len(lines) <= LONGEST_CELL, f"{len(lines)} lines: {lines[0]}"
+
+
+def public(body):
+    "The public functions and classes among some statements"
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return [node for node in body if isinstance(node, kinds) and not node.name.startswith("_")]
+
+
+def undescribed(function, source: list[str]) -> list[str]:
+    "Parameters of a function that no comment on their line describes, and the function itself without a docstring"
+    given = function.args
+    parameters = given.posonlyargs + given.args + given.kwonlyargs + [a for a in (given.vararg, given.kwarg) if a]
+    names = [p.arg for p in parameters if p.arg not in ("self", "cls") and "#" not in source[p.end_lineno - 1]]
+    return names + ([] if ast.get_docstring(function) or function.name == "__init__" else ["(no docstring)"])
+
+
+def test_public_names_are_described(cells):
+    missing = []
+    for cell in cells:
+        source = cell.code.splitlines()
+        for node in public(cell.body) if cell.exported else []:
+            parts = [node]
+            if isinstance(node, ast.ClassDef):
+                assert ast.get_docstring(node), f"{node.name} has no docstring"
+                inner = [n for n in node.body if isinstance(n, ast.FunctionDef)]
+                parts = [n for n in inner if not n.name.startswith("_") or n.name == "__init__"]
+                fields = [n for n in node.body if isinstance(n, ast.AnnAssign) and not n.target.id.startswith("_")]
+                missing += [f"{node.name}.{n.target.id}" for n in fields if "#" not in source[n.end_lineno - 1]]
+            missing += [f"{node.name}.{part.name}: {name}" for part in parts for name in undescribed(part, source)]
+    assert not missing
+
+
+def test_public_names_are_shown_at_work(cells):
+    for index, cell in enumerate(cells):
+        later = "\n".join(other.code for other in cells[index + 1 :] if other.runs and not other.exported)
+        for node in public(cell.body) if cell.exported else []:
+            assert re.search(rf"\b{node.name}\b", later), f"no example or test of {node.name} after it"
+
+
+def test_imports_stand_alone(cells):
+    "What a chapter builds on is seen at a glance; nbdev's own tools count on it too"
+    for cell in cells:
+        others = [node for node in cell.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+        assert not cell.runs or len(others) in (0, len(cell.body)), f"imports beside other code: {cell.code[:80]}"
+
+
+def test_outputs_are_fit_to_read(book):
+    text, pictures, size = "", 0, 0
+    for cell in book["cells"]:
+        for output in cell.get("outputs", []):
+            assert output["output_type"] != "error" and output.get("name") != "stderr", output
+            data = output.get("data", {"text/plain": output.get("text", "")})
+            pictures += any(kind.startswith("image/") for kind in data)
+            size += len(json.dumps(output))
+            text += "".join("".join(value) + "\n" for kind, value in data.items() if kind.startswith("text/"))
+    assert size <= BYTES and pictures <= PICTURES, f"{size:,} bytes and {pictures} pictures"
+    paths, debris = r"/(?:home|root|Users|tmp|work|var/folders)/\S+", r"\w*Warning\b.*|\r|it/s\]|\x1b\[|\d+%\|"
+    found = re.search(rf"{paths}|{debris}|<\S+ object at 0x\w+>", text)
+    assert not found, f"machine path, warning or progress debris: {found[0]!r}"
+
+
+def test_outputs_are_there(cells):
+    "A cell that ends in a value or prints is there to be read: its output is saved with it"
+    for cell in cells:
+        if not (cell.runs and cell.body) or cell.exported or cell.hidden or cell.source.rstrip().endswith(";"):
+            continue
+        # A call may end a cell and give nothing back (`test_eq`); any other expression gives a value.
+        shows = isinstance(cell.body[-1], ast.Expr) and not isinstance(cell.body[-1].value, ast.Call | ast.Constant)
+        prints = any(isinstance(node, ast.Expr) and ast.unparse(node).startswith("print(") for node in cell.body)
+        assert cell.outputs or not (shows or prints), f"no saved output: {cell.code.splitlines()[-1]}"
+
+
+def test_links_between_notebooks_lead_somewhere(book, request):
+    here = (ROOT / "nbs" / request.node.callspec.params["book"]).parent
+    prose = "\n".join("".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "markdown")
+    for target in re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", prose):
+        assert (here / target).exists(), f"link to {target}"

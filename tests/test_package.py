@@ -1,0 +1,92 @@
+"What is built from the sources is whole, the same every time, and works where only it is installed"
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email import message_from_string
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run, succeed
+
+
+def build(folder: Path) -> tuple[Path, Path]:
+    "Wheel and source archive of the sources in `folder`, dated as SOURCE_DATE_EPOCH says"
+    succeed("python", "-m", "build", "--outdir", folder / "dist", folder, SOURCE_DATE_EPOCH="1767225600")
+    return next(folder.glob("dist/*.whl")), next(folder.glob("dist/*.tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def built(copy_of_sources) -> tuple[Path, Path]:
+    return build(copy_of_sources())
+
+
+def test_same_bytes_every_time(built, copy_of_sources):
+    again = build(copy_of_sources())
+    for first, second in zip(built, again, strict=True):
+        assert first.name == second.name and first.read_bytes() == second.read_bytes(), first.name
+
+
+def test_wheel_holds_the_package_and_nothing_else(built):
+    names = zipfile.ZipFile(built[0]).namelist()
+    modules = {f"foodvision/{path.name}" for path in (ROOT / "foodvision").glob("*.py")}
+    inside = {name for name in names if ".dist-info/" not in name}
+    assert inside - {"foodvision/py.typed"} == modules
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_source_archive_builds_and_carries_no_notebooks(built):
+    names = {name.partition("/")[2] for name in tarfile.open(built[1]).getnames()}
+    assert {"setup.py", "settings.ini", "pyproject.toml", "README.md", "LICENSE", "foodvision/run.py"} <= names
+    assert not [name for name in names if name.startswith(("nbs", "tests", "documentation")) or name.endswith(".ipynb")]
+
+
+def test_metadata_is_whole(built):
+    succeed("twine", "check", "--strict", *built)
+    with zipfile.ZipFile(built[0]) as wheel:
+        name = next(name for name in wheel.namelist() if name.endswith("METADATA"))
+        metadata = message_from_string(wheel.read(name).decode())
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert {"dev", "offline"} <= set(metadata.get_all("Provides-Extra"))
+    assert len(metadata.get_all("Project-URL")) >= 4 and metadata["Requires-Python"] == ">=3.11"
+    assert "/raw/" in metadata.get_payload() or "![" not in metadata.get_payload(), "pictures need absolute addresses"
+    bounded = [need for need in metadata.get_all("Requires-Dist") if not any(sign in need for sign in (">=", "=="))]
+    assert not bounded, f"without a lower bound: {bounded}"
+
+
+@pytest.fixture(scope="module")
+def clean_environment(built, tmp_path_factory) -> Path:
+    "A fresh virtual environment with the wheel and its offline extra, and nothing of the developers'"
+    folder = tmp_path_factory.mktemp("clean") / "venv"
+    succeed(sys.executable, "-m", "venv", folder)
+    succeed(folder / "bin" / "pip", "install", "--quiet", f"{built[0]}[offline]", timeout=900)
+    return folder
+
+
+def in_clean_environment(environment: Path, *command, cwd: Path, **options) -> subprocess.CompletedProcess:
+    "Run a program of the clean environment, far from the sources"
+    path = f"{environment / 'bin'}{os.pathsep}{os.defpath}"
+    return run("/usr/bin/env", f"PATH={path}", *command, cwd=cwd, **options)
+
+
+def test_works_without_the_developers_tools(clean_environment, tmp_path):
+    code = (
+        "import importlib, importlib.util, pkgutil, foodvision\n"
+        "for name in ('nbdev', 'execnb', 'IPython', 'pytest'): assert not importlib.util.find_spec(name), name\n"
+        "for found in pkgutil.iter_modules(foodvision.__path__): importlib.import_module('foodvision.' + found.name)\n"
+        "print(foodvision.__file__)\n"
+    )
+    done = in_clean_environment(clean_environment, "python", "-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert str(clean_environment) in done.stdout
+
+
+def test_trains_on_the_sample_where_only_the_wheel_is(clean_environment, tmp_path, offline):
+    if not (ROOT / "foodvision" / "cli.py").exists():
+        pytest.skip("there are no commands yet")
+    options = "--data sample --backbone EfficientNetLite0 --image-size 64 --feature-epochs 1 --fine-tune-epochs 0"
+    command = ["foodvision", "train", *options.split(), "--run", "first"]
+    trained = in_clean_environment(clean_environment, *command, cwd=tmp_path, **offline)
+    assert trained.returncode == 0, trained.stderr
+    assert (tmp_path / "first" / "model.keras").exists()

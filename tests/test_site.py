@@ -1,0 +1,116 @@
+"The README and the site that the notebooks make, checked in their files and in a browser"
+import filecmp
+import functools
+import http.server
+import threading
+
+import chromium
+import pytest
+from conftest import ROOT
+
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+HOST = "127.0.0.1"
+
+
+def test_site_builds_without_a_fault(built_site):
+    assert (built_site / "faults.txt").read_text() == ""
+
+
+def test_readme_is_what_the_home_page_says(built_site):
+    committed, made = ((top / "README.md").read_text() for top in (ROOT, built_site))
+    assert committed == made, "run `make docs` and commit README.md"
+    names = {path.name for top in (ROOT, built_site) for path in top.glob("index_files/*")}
+    _, changed, missing = filecmp.cmpfiles(ROOT / "index_files", built_site / "index_files", names, shallow=False)
+    assert not changed + missing, "run `make docs` and commit index_files/"
+
+
+def test_readme_stands_alone(built_site):
+    text = (built_site / "README.md").read_text()
+    assert "](" in text and ".ipynb)" not in text and ".llms.md" not in text
+    assert all(command in text for command in ("make demo", "make test"))
+
+
+def test_site_can_be_read_by_machines(built_site):
+    text = (built_site / "_site" / "llms.txt").read_text()
+    for page in (built_site / "_site").rglob("*.html"):
+        assert page.relative_to(built_site / "_site").with_suffix(".llms.md").as_posix() in text
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    "A file server that says nothing"
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(built_site):
+    "The site, served on this machine"
+    handler = functools.partial(Quiet, directory=built_site / "_site")
+    server = http.server.ThreadingHTTPServer((HOST, 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://{HOST}:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    "A headless Chromium"
+    if not chromium.find():
+        pytest.skip("no Chromium on this machine: `apt-get install chromium`, or run `make test` as root on Debian")
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+    with sync_playwright() as play:
+        running = play.chromium.launch(executable_path=chromium.find(), args=flags)
+        yield running
+        running.close()
+
+
+@pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
+def window(request, browser):
+    "A window of one size and colour scheme, with what goes wrong in it collected in `troubles`"
+    size, scheme = request.param
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page = context.new_page()
+    page.troubles = []
+
+    def said(message):
+        if message.type in ("error", "warning"):
+            page.troubles.append(message.text)
+
+    def asked(request):
+        if not request.url.startswith(("data:", "blob:", f"http://{HOST}:")):
+            page.troubles.append(f"asks another host: {request.url}")
+
+    page.on("console", said)
+    page.on("request", asked)
+    page.on("pageerror", lambda error: page.troubles.append(str(error)))
+    page.on("requestfailed", lambda request: page.troubles.append(f"failed: {request.url}"))
+    yield page
+    context.close()
+
+
+def test_every_page_in_a_browser(window, address, built_site):
+    faults = {}
+    for path in sorted((built_site / "_site").rglob("*.html")):
+        name = path.relative_to(built_site / "_site").as_posix()
+        window.troubles.clear()
+        window.goto(f"{address}/{name}", wait_until="load")
+        wide = window.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        broken = window.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src.slice(0, 80))")
+        sideways = [f"scrolls {wide} px sideways"] if wide > 0 else []
+        if found := window.troubles + sideways + [f"broken picture {source}" for source in broken]:
+            faults[name] = found
+    assert not faults
+
+
+def test_search_finds_a_name(browser, address, built_site):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(f"{address}/index.html")
+    word = "fine_tune" if (built_site / "_site" / "training.html").exists() else "writing"
+    page.locator("input[type=search], .smalldocs-search input").first.fill(word)
+    page.get_by_role("link", name=word).first.wait_for(timeout=5000)
+    context.close()

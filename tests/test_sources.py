@@ -1,0 +1,137 @@
+"The package is what the notebooks say it is, and its modules depend on each other in the order of the chapters"
+import ast
+import filecmp
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import NOTEBOOKS, ROOT, run, succeed
+
+# The order of the chapters: a module imports only from modules to its left.
+ORDER = ("run sample data preprocessing pipeline precision model callbacks training evaluation inference export app "
+         "cli").split()
+# Arrows that would make one part carry another: the part, and what it must not know.
+FORBIDDEN = {
+    "data": "model",
+    "preprocessing": "model",
+    "pipeline": "model",
+    "model": "data pipeline",
+    "callbacks": "training",
+    "inference": "pipeline callbacks training",
+    "evaluation": "training app",
+    "export": "training app",
+    # The app is a face for inference; `run` holds the error that every command shows.
+    "app": " ".join(set(ORDER) - {"inference", "run"}),
+}
+MODULES = sorted(p.stem for p in (ROOT / "foodvision").glob("*.py") if not p.stem.startswith("_"))
+
+
+def imports(module: str, top_level: bool = False) -> set[str]:
+    "Full names of the modules that `module` imports, anywhere in it or at its top level alone"
+    tree = ast.parse((ROOT / "foodvision" / f"{module}.py").read_text(encoding="utf-8"))
+    found = set()
+    for node in tree.body if top_level else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ("foodvision" + (f".{node.module}" if node.module else "")) if node.level else node.module
+            found |= {f"{base}.{alias.name}" for alias in node.names} if base == "foodvision" else {base}
+    return found
+
+
+def own_imports(module: str) -> set[str]:
+    "Names of the project's modules that `module` imports"
+    return {name.split(".")[1] for name in imports(module) if name.startswith("foodvision.")} & set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_imports_only_from_earlier_chapters(module):
+    assert module in ORDER, f"give {module} a place in ORDER, beside its chapter"
+    known = own_imports(module)
+    assert known <= set(ORDER[: ORDER.index(module)]), "imports a later chapter"
+    assert not known & set(FORBIDDEN.get(module, "").split())
+    assert module == "cli" or "app" not in known
+    never = {"benchmarks", "tests", "documentation", "nbdev", "IPython"}
+    assert not never & {name.split(".")[0] for name in imports(module)}
+
+
+def test_every_module_is_one_chapter():
+    for module in MODULES:
+        first = (ROOT / "foodvision" / f"{module}.py").read_text(encoding="utf-8").splitlines()
+        source = next(line.split("../nbs/")[1] for line in first if "File to edit: ../nbs/" in line)
+        assert source.rstrip(".").split("_", 1)[1] == f"{module}.ipynb", f"{module}.py comes from {source}"
+
+
+def test_app_loads_its_toolkit_only_when_it_starts():
+    if "app" not in MODULES:
+        pytest.skip("there is no app yet")
+    heavy = {name for name in imports("app", top_level=True) if name.split(".")[0] not in sys.stdlib_module_names}
+    assert heavy <= {"foodvision.inference", "foodvision.run"}
+
+
+@pytest.mark.parametrize("module", ["run", "sample", "cli"])
+def test_light_modules_do_not_load_tensorflow(module):
+    if module not in MODULES:
+        pytest.skip(f"there is no {module} yet")
+    heavy = {"tensorflow", "keras", "matplotlib", "sklearn"}
+    code = f"import sys, foodvision.{module}; print(*sorted({heavy} & set(sys.modules)))"
+    assert succeed("python", "-c", code).stdout.strip() == ""
+
+
+def test_importing_changes_nothing_outside():
+    code = (
+        "import logging, os, warnings, importlib\n"
+        "state = lambda: (dict(os.environ), logging.root.level, list(logging.root.handlers), list(warnings.filters))\n"
+        "import numpy, matplotlib, tensorflow, keras, sklearn.metrics, tensorflow_datasets\n"
+        "before, policy = state(), keras.config.dtype_policy().name\n"
+        f"[importlib.import_module('foodvision.' + name) for name in {MODULES}]\n"
+        "assert keras.config.dtype_policy().name == policy\n"
+        "assert state() == before, (before, state())\n"
+    )
+    succeed("python", "-W", "default", "-c", code)
+
+
+@pytest.fixture(scope="module")
+def exported(copy_of_sources) -> Path:
+    "A copy of the sources after nbdev_export and nbdev_clean"
+    folder = copy_of_sources()
+    succeed("nbdev_export", cwd=folder)
+    succeed("nbdev_clean", cwd=folder)
+    return folder
+
+
+def differing(folder: Path, pattern: str) -> list[str]:
+    "Files that match the pattern in either place and are not the same in both"
+    names = {path.relative_to(top) for top in (ROOT, folder) for path in top.glob(pattern)
+             if ".ipynb_checkpoints" not in path.parts}
+    _, changed, missing = filecmp.cmpfiles(ROOT, folder, sorted(map(str, names)), shallow=False)
+    return changed + missing
+
+
+def test_package_is_what_the_notebooks_export(exported):
+    changed = differing(exported, "foodvision/*.py") + differing(exported, "pyproject.toml")
+    assert not changed, f"run `make export` and commit: {changed}"
+
+
+def test_notebooks_are_clean(exported):
+    changed = differing(exported, "nbs/**/*.ipynb")
+    assert not changed, f"run `make export` (nbdev_clean) and commit: {changed}"
+
+
+def test_ruff_finds_nothing():
+    succeed("ruff", "check", "--no-cache", "foodvision", "documentation", "tests", "setup.py")
+
+
+def test_sidebar_names_every_notebook():
+    text = (ROOT / "nbs" / "_quarto.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"^ *- (\S+\.ipynb)$", text.partition("  sidebar:")[2], re.M)
+    assert sorted(listed) == sorted(str(name) for name in NOTEBOOKS)
+
+
+def test_nothing_of_one_machine_in_the_sources():
+    home = os.path.expanduser("~")
+    words = [str(ROOT), *([f"{home}/"] if len(home) > 4 else [])]
+    listed = run("git", "grep", "-nIF", *[part for word in words for part in ("-e", word)])
+    assert not listed.stdout, listed.stdout[:2000]
