@@ -17,8 +17,6 @@ setup(
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     keywords=settings["keywords"].split(),
-    license="Apache-2.0",
-    license_files=["LICENSE"],
     author=settings["author"],
     author_email=settings["author_email"],
     url=repository,
@@ -52,6 +50,10 @@ setup(
     # One extra for each `NAME_requirements` of settings.ini.
     extras_require={key.removesuffix("_requirements"): settings[key].split()
                     for key in settings if key.endswith("_requirements")},
-    entry_points={"console_scripts": settings["console_scripts"].split("\n")},
+    # The second entry lets nbdev, in this project or another, link a name in backticks to its page on the site.
+    entry_points={
+        "console_scripts": settings["console_scripts"].split("\n"),
+        "nbdev": [f"{settings['lib_path']} = {settings['lib_path']}._modidx:d"],
+    },
     zip_safe=False,
 )

@@ -37,14 +37,17 @@ class RunShowDoc(Processor):
 
 
 class TableRenderer(BasicMarkdownRenderer):
-    "nbdev's renderer, with the parameters in a table of their own instead of in comments"
+    "A heading, a link to the source, the signature, the docstring, and tables of the parameters and of the members"
 
     def _repr_markdown_(self):
-        if self.sig is None or isinstance(self.sym, property):
-            return super()._repr_markdown_()
+        source = NbdevLookup().code(self.fn)
+        head = f"{'#' * self.title_level} {self.nm}\n\n" + (f"[source]({source}){{.source}}\n\n" if source else "")
+        if self.sig is None:
+            return f"{head}{self.docs}\n"
         described = docments(self.sym, full=True, eval_str=True)
-        self.dm = _signature(self.sym, self.sig, described.get("return", {}))
-        return super()._repr_markdown_() + _table(self.sig, described) + _members(self.sym)
+        signature = _signature(self.sym, self.sig, described.get("return", {}))
+        tables = _parameters(self.sig, described) + _members(self.sym)
+        return f"{head}```python\n{signature}\n```\n\n{self.docs}\n{tables}"
 
 
 def _signature(symbol, signature: inspect.Signature, returned: dict) -> str:
@@ -84,7 +87,7 @@ def _default(value) -> str:
     return getattr(value, "__name__", None) or repr(value)
 
 
-def _table(signature: inspect.Signature, described: dict) -> str:
+def _parameters(signature: inspect.Signature, described: dict) -> str:
     "A Markdown table of the parameters and of what is returned; nothing where nothing is described"
     rows = []
     for name, parameter in signature.parameters.items():
@@ -104,8 +107,12 @@ def _table(signature: inspect.Signature, described: dict) -> str:
     kept = [i for i in range(4) if any(row[i] for row in rows)]
     lines = [[head[i] for i in kept], ["---"] * len(kept)]
     lines += [[re.sub(r"\s+", " ", row[i]).replace("|", r"\|") for i in kept] for row in rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"\n\n::: {{.parameters}}\n{table}\n:::\n"
+    return _table([f"| {' | '.join(line)} |" for line in lines])
+
+
+def _table(lines: list[str]) -> str:
+    "Lines of Markdown as a table that can be scrolled sideways on a phone"
+    return "\n::: {.parameters}\n" + "\n".join(lines) + "\n:::\n"
 
 
 def _members(symbol) -> str:
@@ -120,8 +127,7 @@ def _members(symbol) -> str:
         given = [p for p in inspect.signature(function).parameters if p not in ("self", "cls")]
         call = name if isinstance(member, property) else f"{name}({', '.join(given)})"
         rows.append(f"| {_code(call)} | {inspect.getdoc(function).splitlines()[0]} |")
-    head = "| Member | What it does |\n| --- | --- |\n"
-    return f"\n::: {{.parameters}}\n{head}" + "\n".join(rows) + "\n:::\n" if rows else ""
+    return _table(["| Member | What it does |", "| --- | --- |", *rows]) if rows else ""
 
 
 def _code(text: str) -> str:
