@@ -1,8 +1,32 @@
 "Packaging: every fact comes from settings.ini, so that it stands once."
 import configparser
+import gzip
+import os
+import tarfile
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.sdist import sdist
+
+
+class ReproducibleArchive(sdist):
+    "Same sources, same bytes: every date is SOURCE_DATE_EPOCH, nobody's name, two kinds of permissions"
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, owner=None, group=None):
+        date = int(os.environ.get("SOURCE_DATE_EPOCH", "315532800"))
+
+        def plain(member):
+            member.mtime, member.uid, member.gid, member.uname, member.gname = date, 0, 0, "", ""
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            return member
+
+        path = Path(f"{base_name}.tar.gz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=date) as packed:
+            with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive:
+                archive.add(base_dir, filter=plain)  # members in sorted order
+        return str(path)
+
 
 here = Path(__file__).parent
 parser = configparser.ConfigParser(delimiters=["="])
@@ -55,5 +79,6 @@ setup(
         "console_scripts": settings["console_scripts"].split("\n"),
         "nbdev": [f"{settings['lib_path']} = {settings['lib_path']}._modidx:d"],
     },
+    cmdclass={"sdist": ReproducibleArchive},
     zip_safe=False,
 )
