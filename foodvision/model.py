@@ -115,13 +115,13 @@ def _lite(name: str, pixels) -> keras.Model:
             x = keras.layers.Add(name=f"{block}_add")([came_in, x])
     return keras.Model(pixels, normalised(convolution(x, 1280, "conv_head"), "bn1"), name="backbone")
 
-# %% ../nbs/04_model.ipynb #e3e28458
+# %% ../nbs/04_model.ipynb #bdb0d203
 class _TorchReader(pickle.Unpickler):
-    "Unpickles a tensor as (storage, dtype, offset, shape) and knows nothing but tensors"
+    "Unpickles a tensor as (storage, dtype, offset, shape, strides) and knows nothing but tensors"
 
     _known = {
         ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, shape, *_: (*storage, offset, shape),
+        ("torch._utils", "_rebuild_tensor_v2"): lambda storage, *layout: (*storage, *layout[:3]),
         ("torch", "FloatStorage"): "<f4",
         ("torch", "LongStorage"): "<i8",
     }
@@ -146,9 +146,12 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         storages = {}
         for key in _TorchReader(file).load():
             count = int.from_bytes(file.read(8), "little")
-            storages[key] = np.frombuffer(file.read(count * dtypes[key].itemsize), dtypes[key])
-    return {name: storages[key][offset : offset + math.prod(shape)].reshape(shape)
-            for name, (key, _, offset, shape) in tensors.items()}
+            storages[key] = file.read(count * dtypes[key].itemsize)
+    arrays = {}
+    for name, (key, dtype, offset, shape, strides) in tensors.items():  # offset and strides count numbers, not bytes
+        item = dtypes[key].itemsize
+        arrays[name] = np.ndarray(shape, dtype, storages[key], offset * item, [stride * item for stride in strides])
+    return arrays
 
 # %% ../nbs/04_model.ipynb #85f80958
 def _lite_arrays(name: str) -> dict[str, np.ndarray]:
