@@ -18,7 +18,7 @@ help:  ## list the targets
 
 demo: .venv/installed-demo  ## train both stages on the drawn sample, evaluate, write a report (no network but the package index)
 	.venv/bin/foodvision train --data sample --backbone EfficientNetLite0 --image-size 128 \
-		--feature-epochs 5 --fine-tune-epochs 2 --run $(RUN) --overwrite
+		--feature-epochs 5 --fine-tune-epochs 2 --run $(RUN) --overwrite --no-evaluate
 	.venv/bin/foodvision evaluate $(RUN)
 	@echo; echo "The report: $(RUN)/report/report.html"
 
@@ -50,9 +50,9 @@ clean:  ## remove what was built (the environment and your runs stay)
 
 # Editable, so that a change in the sources needs no new installation; a change in the requirements does.
 .venv/installed-demo: .venv/bin/python settings.ini setup.py
-	.venv/bin/pip install --quiet --progress-bar on --editable '.[offline]'
+	.venv/bin/pip install --editable '.[offline]'
 	@touch $@
 
 .venv/installed-dev: .venv/bin/python settings.ini setup.py
-	.venv/bin/pip install --quiet --progress-bar on --editable '.[dev,offline]'
+	.venv/bin/pip install --editable '.[dev,offline]'
 	@touch $@ .venv/installed-demo

@@ -121,6 +121,7 @@ def faults(site: Path) -> list[str]:
 if __name__ == "__main__":  # nbdev starts workers that import this file
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     problems = main(Path.cwd())
-    print(*problems, sep="\n", file=sys.stderr)
+    for problem in problems:
+        print(f"fault: {problem}")
     print(f"The site: {Path.cwd() / '_site' / 'index.html'}" + (f", with {len(problems)} faults" if problems else ""))
     sys.exit(bool(problems))

@@ -78,8 +78,10 @@ def _name(parameter: inspect.Parameter) -> str:
 
 
 def _annotation(annotation) -> str:
-    "A type as its author wrote it, without the modules that standard and own names come from"
+    "A type as its author wrote it: libraries' own names for where it is kept, and own and standard modules, left out"
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = re.sub(r"\bkeras\.src\.(?:\w+\.)*", "keras.", text).replace("PIL.Image.Image", "PIL.Image")
+    text = re.sub(r"\btensorflow\.python\.data\.\S*?\bDatasetV2\b", "tf.data.Dataset", text)
     return re.sub(r"\b(?:foodvision\.\w+|pathlib|collections\.abc|typing)\.", "", text)
 
 
