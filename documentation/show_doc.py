@@ -1,8 +1,9 @@
 """What a public name looks like on the site: its signature as source code, its docstring, a table of its parameters.
 
-settings.ini names two parts of this module for nbdev: `TableRenderer` for `show_doc`, and `RunShowDoc` in place of the
-processor that would run every cell with an import in it to build a page.
+settings.ini names three parts of this module for nbdev: `TableRenderer` draws what `show_doc` shows, `RunShowDoc` runs
+those cells and no others, and `FoldSource` keeps the package's code on the page, where nbdev would leave it out.
 """
+import ast
 import importlib
 import inspect
 import re
@@ -16,6 +17,7 @@ from nbdev.showdoc import BasicMarkdownRenderer
 from nbdev.showdoc import show_doc as show
 
 LINE = 88  # Columns of a signature before it is broken into one parameter a line
+LINES = 15  # Lines of a private helper's code that are shown without a click
 NOTHING = inspect.Parameter.empty
 
 
@@ -34,6 +36,31 @@ class RunShowDoc(Processor):
             for name in rest:
                 symbol = getattr(symbol, name)
             cell.outputs = create_output(NbdevLookup().linkify(show(symbol)._repr_markdown_()), "markdown")
+
+
+class FoldSource(Processor):
+    "Puts exported code under the documentation of what it defines, folded; short code that shows no signature is open"
+
+    def begin(self):
+        cells, code, shown = [], [], []
+        for cell in [*self.nb.cells, None]:
+            if code and getattr(cell, "has_sd", False):  # nbdev's own show_doc cells, last name first
+                shown.insert(0, cell)
+            else:
+                cells += shown + code
+                shown, code = [], [cell]
+        self.nb.cells = cells
+
+    def cell(self, cell):
+        if cell.cell_type != "code" or not cell.directives_.keys() & {"export", "exporti", "hide", "default_exp"}:
+            return
+        body = [node for node in cell.parsed_() or [] if not isinstance(node, ast.Import | ast.ImportFrom)]
+        if not body or cell.directives_.keys() & {"hide", "default_exp"}:
+            cell.source = None  # nbdev drops a cell without a source
+            return
+        public = any(isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_" for node in body)
+        fold = "true" if public or len(cell.source.splitlines()) > LINES else "show"
+        cell.source = f'#| code-fold: {fold}\n#| code-summary: "Source"\n{cell.source}'
 
 
 class TableRenderer(BasicMarkdownRenderer):
