@@ -6,7 +6,7 @@
 __all__ = ['Split', 'PhotoData', 'load_folder', 'load_food101', 'load_sample', 'load_data', 'plot_counts', 'plot_sizes',
            'show_images']
 
-# %% ../nbs/00_data.ipynb #7d91f875
+# %% ../nbs/00_data.ipynb #6939fa6b
 import hashlib
 import io
 import json
@@ -24,6 +24,7 @@ from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
 from .run import UserError, write_json
+from .sample import sample_directory
 
 # %% ../nbs/00_data.ipynb #ba0bf1c9
 class _Files:
@@ -465,15 +466,13 @@ def load_food101(
         return _load_official(root, validation_fraction, seed, missing)
     return _load_records(_prepared_food101(data_dir), validation_fraction, seed)
 
-# %% ../nbs/00_data.ipynb #c6741d8a
+# %% ../nbs/00_data.ipynb #fb9b0d7c
 def load_sample(
     validation_fraction: float = 0.15,  # Share of each class's training photos set aside for choices, up to 0.5
     seed: int = 42,  # Decides which photos are set aside
     cache: str | Path | None = None,  # Where the drawings are kept; None: the user's cache folder
 ) -> PhotoData:  # Ten dishes of Food101, drawn
     "The embedded sample: made on first use, in seconds, with no network"
-    from foodvision.sample import sample_directory
-
     directory = sample_directory(cache)
     return replace(load_folder(directory, validation_fraction, seed=seed), name="sample")
 
