@@ -34,13 +34,13 @@ import numpy as np
 from .precision import choose_policy, policy_scope
 from .run import UserError, writing
 
-# %% ../nbs/04_model.ipynb #67cd521c
+# %% ../nbs/04_model.ipynb #18f9e072
 def backbone_names() -> list[str]:  # Names that `build_model` takes, sorted; a path to a `.keras` file is taken too
     "Every backbone known by name: all of Keras Applications and EfficientNetLite0 to 2"
     applications = [name for name, value in vars(keras.applications).items() if inspect.isfunction(value)]
     return sorted([*applications, *_LITE])
 
-
+# %% ../nbs/04_model.ipynb #ffa8467f
 class _LiteFacts(NamedTuple):
     "Shape of one EfficientNet-Lite and where its ImageNet weights are"
 
@@ -72,7 +72,7 @@ def _check_backbone(backbone: str):
     hint = f"Did you mean {', '.join(close)}?" if close else f"Known: {', '.join(names)}."
     raise UserError(f"Unknown backbone {backbone!r}. {hint} A headless `.keras` file works too.")
 
-# %% ../nbs/04_model.ipynb #2d1c208b
+# %% ../nbs/04_model.ipynb #9047a490
 _STAGES = [  # kernel, stride, expansion, filters, repeats
     (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
@@ -90,7 +90,7 @@ def _lite_blocks(width: float, depth: float) -> list[tuple]:
         blocks += [(kernel, stride if repeat == 0 else 1, expansion, rounded) for repeat in range(repeats)]
     return blocks
 
-
+# %% ../nbs/04_model.ipynb #3173f8df
 def _lite(name: str, pixels) -> keras.Model:
     "EfficientNet-Lite on the uint8 tensor `pixels`, up to its feature map of 1,280 channels"
     facts = _LITE[name]
@@ -210,7 +210,7 @@ def _preprocess(pixels, constructor):
         return x
     return keras.layers.Rescaling(scale.tolist(), offset.tolist(), dtype="float32", name="preprocessing")(x)
 
-# %% ../nbs/04_model.ipynb #6f2e02fa
+# %% ../nbs/04_model.ipynb #96b70e0f
 _HOST = "https://storage.googleapis.com"
 
 
@@ -239,7 +239,7 @@ def _is_reachable(address: str, seconds: float = 5) -> bool:
     thread.join(seconds + 1)
     return bool(answers)
 
-
+# %% ../nbs/04_model.ipynb #8b7c8d35
 @contextmanager
 def _downloading(name: str, weights):
     "Make one clear line of a download that cannot be done, or a photo size that the backbone cannot take"
@@ -373,36 +373,7 @@ def _count_numbers(path: Path) -> int:
         raise UserError(f"{path} is damaged, or not an HDF5 file of weights", 1) from None
     return sum(sizes)
 
-# %% ../nbs/04_model.ipynb #dd02bc53
-def build_model(
-    backbone: str | Path = "EfficientNetB0",  # One of `backbone_names()`, or a headless `.keras` file
-    class_count: int = 101,  # Classes to tell apart, 2 or more
-    image_size: int = 224,  # Side in pixels of the square photos
-    weights: str | Path | None = "imagenet",  # `imagenet` (a `.keras` backbone: its own), `none`, or a file
-    dropout: float = 0.2,  # Share of the pooled features zeroed while training
-    policy: str = "float32",  # Dtype policy of the backbone; the head stays float32
-    seed: int = 42,  # Fixes the first weights and the dropout
-) -> keras.Model:  # uint8 (n, image_size, image_size, 3) in, float32 (n, class_count) probabilities out
-    """A classifier with its backbone frozen: layers `image`, `backbone`, `pooling`, `dropout`, `logits`, `probabilities`.
-
-    Pixels are RGB from 0 to 255; whatever rescaling the backbone's family needs is inside. Raises `UserError` for an
-    unknown backbone, a file that does not fit, a size too small, or weights that cannot be had.
-    """
-    if class_count < 2:
-        raise UserError(f"A classifier needs two classes or more, and class_count is {class_count}")
-    policy = choose_policy(policy)
-    with policy_scope(policy), _seeded(seed):
-        network = _build_backbone(backbone, image_size, "none" if weights is None else weights, policy)
-    image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
-    x = network(image, training=False)
-    x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(x)
-    x = keras.layers.Dropout(dropout, seed=seed, dtype="float32", name="dropout")(x)
-    initial = keras.initializers.GlorotUniform(seed)
-    x = keras.layers.Dense(class_count, kernel_initializer=initial, dtype="float32", name="logits")(x)
-    network.trainable = False
-    return keras.Model(image, keras.layers.Softmax(dtype="float32", name="probabilities")(x), name="classifier")
-
-
+# %% ../nbs/04_model.ipynb #e6032c3a
 def _build_backbone(backbone: str | Path, image_size: int, weights: str | Path, policy: str) -> keras.Model:
     "Backbone by name or file, with its weights, under the policy that is set"
     if str(backbone).endswith(".keras"):
@@ -433,6 +404,35 @@ def _seeded(seed: int):
         yield
     finally:
         random.setstate(before)
+
+# %% ../nbs/04_model.ipynb #0346b478
+def build_model(
+    backbone: str | Path = "EfficientNetB0",  # One of `backbone_names()`, or a headless `.keras` file
+    class_count: int = 101,  # Classes to tell apart, 2 or more
+    image_size: int = 224,  # Side in pixels of the square photos
+    weights: str | Path | None = "imagenet",  # `imagenet` (a `.keras` backbone: its own), `none`, or a file
+    dropout: float = 0.2,  # Share of the pooled features zeroed while training
+    policy: str = "float32",  # Dtype policy of the backbone; the head stays float32
+    seed: int = 42,  # Fixes the first weights and the dropout
+) -> keras.Model:  # uint8 (n, image_size, image_size, 3) in, float32 (n, class_count) probabilities out
+    """A classifier with its backbone frozen: layers `image`, `backbone`, `pooling`, `dropout`, `logits`, `probabilities`.
+
+    Pixels are RGB from 0 to 255; whatever rescaling the backbone's family needs is inside. Raises `UserError` for an
+    unknown backbone, a file that does not fit, a size too small, or weights that cannot be had.
+    """
+    if class_count < 2:
+        raise UserError(f"A classifier needs two classes or more, and class_count is {class_count}")
+    policy = choose_policy(policy)
+    with policy_scope(policy), _seeded(seed):
+        network = _build_backbone(backbone, image_size, "none" if weights is None else weights, policy)
+    image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    x = network(image, training=False)
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(x)
+    x = keras.layers.Dropout(dropout, seed=seed, dtype="float32", name="dropout")(x)
+    initial = keras.initializers.GlorotUniform(seed)
+    x = keras.layers.Dense(class_count, kernel_initializer=initial, dtype="float32", name="logits")(x)
+    network.trainable = False
+    return keras.Model(image, keras.layers.Softmax(dtype="float32", name="probabilities")(x), name="classifier")
 
 # %% ../nbs/04_model.ipynb #0c478fa7
 def split_model(
@@ -499,7 +499,7 @@ def load_model(
         raise UserError(f"{path} is a Keras model but no classifier of this package: it has no layer {sorted(missing)[0]}", 1)
     return model
 
-# %% ../nbs/04_model.ipynb #f6e8de3c
+# %% ../nbs/04_model.ipynb #dbedacdb
 IMAGENET_FOOD = {  # Food101 class: index and name of the ImageNet class that shows the same dish
     "breakfast_burrito": (965, "burrito"),
     "guacamole": (924, "guacamole"),
@@ -510,10 +510,10 @@ IMAGENET_FOOD = {  # Food101 class: index and name of the ImageNet class that sh
     "spaghetti_carbonara": (959, "carbonara"),
 }
 
-
+# %% ../nbs/04_model.ipynb #480a859c
 def imagenet_classifier(
     backbone: str = "EfficientNetB0",  # One of `backbone_names()`
-    image_size: int | None = None,  # Side in pixels; None for the size it was trained at; only Lite takes another
+    image_size: int | None = None,  # Side in pixels; None for the size it was trained at, the only one most of them take
     weights: str = "imagenet",  # `imagenet`, or `none` for a look at the shape
 ) -> keras.Model:  # uint8 (n, size, size, 3) RGB in, float32 (n, 1000) ImageNet probabilities out
     "A backbone with the thousand-class top it was published with; raises `UserError` as `build_model` does"
@@ -532,7 +532,7 @@ def imagenet_classifier(
     constructor = getattr(keras.applications, backbone)
     with _downloading(backbone, named):
         network = constructor(weights=named)
-    size = network.input_shape[1]
+    size = network.input_shape[1] or image_size or 224  # MobileNetV3 leaves its size open
     if image_size not in (None, size):
         raise UserError(f"{backbone} with its own top takes photos of {size} pixels, not {image_size}")
     image = keras.Input((size, size, 3), dtype="uint8", name="image")
