@@ -71,7 +71,7 @@ def _learning_rate(model):
     "The optimizer's learning rate now, as a float"
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
-# %% ../nbs/05_callbacks.ipynb #c7032788
+# %% ../nbs/05_callbacks.ipynb #81d6c1d3
 class TensorBoardLog(keras.callbacks.Callback):
     "Write the newest row of the history to TensorBoard after each epoch, against the steps of both stages"
 
@@ -85,9 +85,8 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         row = self.history.rows[-1]
-        train = {name: row[name] for name in ("loss", "accuracy", "learning_rate")}
-        for part, scores in [("train", train), ("validation", {"loss": row["val_loss"], "accuracy": row["val_accuracy"]})]:
-            self._write(part, scores, row["step"])
+        self._write("train", {name: row[name] for name in ("loss", "accuracy", "learning_rate")}, row["step"])
+        self._write("validation", {"loss": row["val_loss"], "accuracy": row["val_accuracy"]}, row["step"])
 
     def _write(self, part, scores, step):
         if part not in self.writers:

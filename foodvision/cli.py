@@ -63,14 +63,14 @@ def _import_tensorflow():
         os.close(kept)
         os.close(nowhere)
 
-# %% ../nbs/11_cli.ipynb #ba247647
+# %% ../nbs/11_cli.ipynb #861d2d11
 def train(
     run: str = "",  # Folder of the new run; runs/<data>-<date>-<time> if not given
     resume: str = "",  # Carry on with the run in this folder instead of starting one; it keeps its own settings
     overwrite: bool = False,  # Replace a run that is in the folder already
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
     evaluate: bool = True,  # Measure the finished model on the test photos and write the report
-    **settings: Config,
+    **settings: Config,  # Every setting of the training, under its own name
 ):
     "Train a classifier in two stages, measure it on the test photos and write its report."
     changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
@@ -95,7 +95,7 @@ def train(
         _report(finished)
     print(f"Run: {finished.path}")
 
-
+# %% ../nbs/11_cli.ipynb #0138083d
 def _report(run, data=None):
     "Evaluate a run and print its headline"
     _import_tensorflow()
@@ -118,7 +118,7 @@ def evaluate(
     print(f"Evaluating {opened.path} on {data or opened.config.data}", flush=True)
     _report(opened, data or None)
 
-# %% ../nbs/11_cli.ipynb #a04a2d71
+# %% ../nbs/11_cli.ipynb #e0130d11
 def predict(
     run: str,  # A run folder
     photos: list[str],  # Photos, folders of photos, or patterns such as 'holiday/*.jpg'
@@ -138,7 +138,7 @@ def predict(
         print(f"foodvision: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
-
+# %% ../nbs/11_cli.ipynb #edc58698
 def info(
     run: str | None = None,  # A run folder; without one, what is installed on this machine
 ):

@@ -28,7 +28,7 @@ class UserError(ValueError):
         super().__init__(message)
         self.exit_code = exit_code
 
-# %% ../nbs/00_run.ipynb #81deceda
+# %% ../nbs/00_run.ipynb #943dc21f
 @contextmanager
 def writing(
     path: str | Path,  # Where the finished file shall stand; its folder is made if needed
@@ -45,6 +45,11 @@ def writing(
         _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_part(path: Path) -> bool:
+    "Whether a file is what a killed writer left behind"
+    return path.name.startswith(".") and ".part" in path.suffixes
 
 
 def _sync(path: Path):
@@ -164,7 +169,7 @@ def package_versions() -> dict:  # Version by package name, "not installed" wher
             versions[name] = "not installed"
     return versions
 
-# %% ../nbs/00_run.ipynb #3b061e18
+# %% ../nbs/00_run.ipynb #a56f5564
 class Run:
     "A run folder: `Run.create` makes a new one, `Run.open` reads one back"
 
@@ -182,13 +187,14 @@ class Run:
         path: str | Path,  # The new folder; its parents are made
         config: Config,  # The choices of the run, written to `config.json` at once
         overwrite: bool = False,  # Remove a run that is there already, instead of refusing
+        **facts,  # JSON values to record from the start
     ) -> "Run":  # A handle on the new folder
         "Claim a folder for a new run; raises `UserError` if something is there already and `overwrite` is off"
         path = cls.check_free(path, overwrite)
         if path.exists():
             shutil.rmtree(path)
         run = cls(path, {"config": config.to_dict(), "versions": package_versions(), "complete": False})
-        run.record(created=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        run.record(created=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts)
         return run
 
     @staticmethod
@@ -200,7 +206,7 @@ class Run:
         path = Path(path)
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file; a run needs a folder of its own. Choose another name.")
-        if path.exists() and any(path.iterdir()):
+        if path.exists() and any(not _is_part(file) for file in path.iterdir()):
             if not (path / "config.json").exists():
                 raise UserError(f"{path} holds other files than a run's. Choose another name.")
             if not overwrite:
@@ -241,6 +247,12 @@ class Run:
     def model_path(self) -> Path:
         "Where the finished classifier stands"
         return self.path / "model.keras"
+
+    def remove_parts(self):
+        "Remove what a killed writer left behind"
+        for path in self.path.rglob(".*"):
+            if _is_part(path):
+                path.unlink()
 
     def require_model(self) -> Path:  # The path of `model.keras`
         "The finished classifier's file; raises `UserError` if the training has not written one"
