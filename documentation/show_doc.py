@@ -58,9 +58,11 @@ class FoldSource(Processor):
         if not body or cell.directives_.keys() & {"hide", "default_exp"}:
             cell.source = None  # nbdev drops a cell without a source
             return
-        public = any(isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_" for node in body)
+        names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        public = any(name[0] != "_" for name in names)
         fold = "true" if public or len(cell.source.splitlines()) > LINES else "show"
-        cell.source = f'#| code-fold: {fold}\n#| code-summary: "Source"\n{cell.source}'
+        summary = "Source" + (f" of {', '.join(names[:4])}" if names else "") + (", …" if len(names) > 4 else "")
+        cell.source = f'#| code-fold: {fold}\n#| code-summary: "{summary}"\n{cell.source}'
 
 
 class TableRenderer(BasicMarkdownRenderer):

@@ -143,7 +143,8 @@ def test_outputs_are_fit_to_read(book):
             size += len(json.dumps(output))
             text += "".join("".join(value) + "\n" for kind, value in data.items() if kind.startswith("text/"))
     assert size <= BYTES and pictures <= PICTURES, f"{size:,} bytes and {pictures} pictures"
-    paths, debris = r"/(?:home|root|Users|tmp|work|var/folders)/\S+", r"\w*Warning\b.*|\r|it/s\]|\x1b\[|\d+%\|"
+    paths = r"/(?:home|root|Users|tmp|work|var/folders)/\S+"
+    debris = r"\w*Warning\b.*|WARNING.*|\r|it/s\]|\x1b\[|\d+%\|"
     found = re.search(rf"{paths}|{debris}|<\S+ object at 0x\w+>", text)
     assert not found, f"machine path, warning or progress debris: {found[0]!r}"
 
