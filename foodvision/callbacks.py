@@ -179,7 +179,7 @@ class Progress(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self.bar.close()
 
-# %% ../nbs/05_callbacks.ipynb #5334fdf4
+# %% ../nbs/05_callbacks.ipynb #161f9a2a
 class ConfusionImage(keras.callbacks.Callback):
     "Write the confusion matrix of the validation photos to TensorBoard when the training ends"
 
@@ -194,10 +194,10 @@ class ConfusionImage(keras.callbacks.Callback):
         self.directory, self.batches, self.class_names, self.history = directory, batches, class_names, history
 
     def on_train_end(self, logs=None):
+        predicted = np.argmax(self.model.predict(self.batches, verbose=0), axis=1)
+        labels = np.concatenate([labels for _, labels in self.batches.as_numpy_iterator()])
         counts = np.zeros((len(self.class_names),) * 2, int)
-        for images, labels in self.batches:
-            predicted = np.argmax(self.model.predict_on_batch(images), axis=1)
-            np.add.at(counts, (np.asarray(labels), predicted), 1)
+        np.add.at(counts, (labels, predicted), 1)
         writer = tf.summary.create_file_writer(str(Path(self.directory) / "validation"))
         with writer.as_default(step=self.history.rows[-1]["step"]):
             tf.summary.image("confusion_matrix", _draw_counts(counts, self.class_names)[None])

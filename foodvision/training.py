@@ -28,7 +28,7 @@ from .pipeline import DecodedSplit, decode_split, evaluation_batches, steps_per_
 from .precision import choose_policy, device_summary, make_reproducible, scaled_optimizer
 from .run import Config, Run, UserError, cache_folder, package_versions, writing
 
-# %% ../nbs/06_training.ipynb #e6d68168
+# %% ../nbs/06_training.ipynb #29e18a8b
 def backbone_features(
     extractor: keras.Model,  # Images in, pooled features out: the first part of `split_model`
     decoded: DecodedSplit,  # The photos, decoded at the model's image size
@@ -59,7 +59,7 @@ def backbone_features(
     _bound_cache(folder, gigabytes, keep=place)
     return np.concatenate(shards)
 
-
+# %% ../nbs/06_training.ipynb #c61f626e
 def _part(decoded, first, last):
     "Photos `first` to `last` of a decoded split"
     images = None if decoded.images is None else decoded.images[first:last]
