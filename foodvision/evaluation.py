@@ -8,14 +8,13 @@ __all__ = ['Predictions', 'softmax', 'wilson_interval', 'top_k_accuracy', 'class
            'separation', 'fit_threshold', 'is_sure', 'risk_coverage', 'plot_risk_coverage', 'logit_function',
            'predict_split', 'draw_others', 'calibrate', 'explain', 'overlay', 'plot_learning_curves', 'evaluate']
 
-# %% ../nbs/07_evaluation.ipynb #fe2f9fb8
+# %% ../nbs/07_evaluation.ipynb #fe930a22
 import base64
 import csv
 import io
 import os
 import re
 import shutil
-import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -316,7 +315,7 @@ def is_sure(
     "Whether each answer is to be given, or 'not sure' said instead"
     return confidence_scores(logits, threshold["score"], temperature) >= threshold["value"]
 
-# %% ../nbs/07_evaluation.ipynb #2932afb8
+# %% ../nbs/07_evaluation.ipynb #b2683c05
 def risk_coverage(
     predictions: Predictions,  # What was said about which photos
     score: str = "max_softmax",  # The score that sorts them
@@ -343,7 +342,7 @@ def plot_risk_coverage(
     axes.axvline(accepted, color="gray", linestyle=":", label=f"threshold: {100 * accepted:.0f} % answered")
     axes.set(xlabel="coverage (share of photos answered)", ylabel="risk (share of those wrong)", xlim=(0, 1.01))
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="lower right")
     return axes
 
 # %% ../nbs/07_evaluation.ipynb #4ad3e4a7
@@ -887,7 +886,7 @@ def _cell(value):
     "A table's value as text: floats are shares"
     return f"{100 * value:.1f} %" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
 
-# %% ../nbs/07_evaluation.ipynb #ec1bbb7d
+# %% ../nbs/07_evaluation.ipynb #10094209
 def _html(title, lead, sections, pngs):
     "The report as one HTML page; `pngs` holds each plot's bytes on light and on dark ground"
     links = xml.Nav(*[xml.A(heading, href=f"#part-{i}") for i, (heading, _) in enumerate(sections)])
@@ -914,7 +913,7 @@ def _html_part(pngs, kind, *content):
         header, rows = content
         head = [xml.Thead(xml.Tr(*[xml.Th(name, scope="col") for name in header]))] if any(header) else []
         body = xml.Tbody(*[xml.Tr(*[_html_cell(value, i == 0) for i, value in enumerate(row)]) for row in rows])
-        return xml.Div(xml.Table(*head, body), cls="scroll" + (" facts" if not head else ""), tabindex="0")
+        return xml.Div(xml.Table(*head, body), cls="scroll long" if len(rows) > 25 else "scroll", tabindex="0")
     if kind == "photos":
         return xml.Div(*[_html_photo(item) for item in content[0]], cls="photos") if content[0] else xml.P("None.")
     name, text = content
@@ -924,7 +923,7 @@ def _html_part(pngs, kind, *content):
     wide = Image.open(io.BytesIO(pngs[name][0])).width > 1000
     return xml.Figure(*[xml.Label(xml.Input(type="checkbox"), " full size")] * wide, picture, cls="plot")
 
-# %% ../nbs/07_evaluation.ipynb #8a708752
+# %% ../nbs/07_evaluation.ipynb #777f7262
 def _html_cell(value, first):
     "A cell; shares carry a bar as long as they are large"
     if isinstance(value, float) and not first:
@@ -955,13 +954,13 @@ h2{margin:2.5rem 0 .6rem;font-size:1.3rem}
 h3{margin:1.6rem 0 .2rem;font-size:1rem}
 p{max-width:46rem;margin:.6rem 0}.lead{font-size:1.15rem}small{display:block;color:var(--soft);overflow-wrap:anywhere}
 nav{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem}a{color:var(--accent)}
-.scroll{overflow:auto;max-height:36rem;max-width:100%}
+.scroll{overflow:auto;max-width:100%}.long{max-height:36rem}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .7rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
 thead th{position:sticky;top:0;background:var(--tint)}tbody th{font-weight:600}
 .number{text-align:right}.mark{color:#b3541e;font-weight:600}
 .share{min-width:6rem;background:linear-gradient(var(--bar) 0 0) no-repeat 0 100%/var(--share) 4px}
-figure{margin:1rem 0}.plot img{max-width:100%;height:auto;display:block}.plot .scroll{max-height:none}
+figure{margin:1rem 0}.plot img{max-width:100%;height:auto;display:block}
 .plot:has(:checked) img{max-width:none}
 .plot:has(:checked) .scroll{max-height:85vh}
 label{font-size:.9rem;color:var(--soft)}
