@@ -5,14 +5,13 @@
 # %% auto #0
 __all__ = ['SAMPLE_CLASSES', 'Scene', 'draw_dish', 'sample_directory']
 
-# %% ../nbs/00_sample.ipynb #1e9797e8
+# %% ../nbs/00_sample.ipynb #4b415184
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
-from math import cos, pi, sin
+from math import cos, hypot, pi, sin
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ SAMPLE_CLASSES = (
     "ice_cream", "macarons", "pizza", "spaghetti_bolognese", "sushi",
 )  # fmt: skip
 
-# %% ../nbs/00_sample.ipynb #1dae4bfc
+# %% ../nbs/00_sample.ipynb #c5a64668
 def _turn(points, angle: float) -> np.ndarray:
     "Points (n, 2) turned about the origin"
     return np.asarray(points, float) @ np.array([[cos(angle), sin(angle)], [-sin(angle), cos(angle)]])
@@ -52,9 +51,10 @@ def _spread(random, count: int, radius: float, gap: float, centre=(0.0, 0.0)) ->
     "Up to `count` places within `radius` of `centre`, no two closer than `gap`, the farthest from the viewer first"
     places = []
     for _ in range(count * 8):
-        place = np.array(centre) + _turn([(radius * random.random() ** 0.5, 0)], random.uniform(0, 2 * pi))[0]
-        if all(np.hypot(*(place - other)) >= gap for other in places):
-            places.append(place)
+        reach, turn = radius * random.random() ** 0.5, random.uniform(0, 2 * pi)
+        x, y = centre[0] + reach * cos(turn), centre[1] + reach * sin(turn)
+        if all(hypot(x - other_x, y - other_y) >= gap for other_x, other_y in places):
+            places.append((x, y))
         if len(places) == count:
             break
     return sorted(places, key=lambda place: place[1])
@@ -69,7 +69,7 @@ def _near(random, colour, spread: float = 10) -> np.ndarray:
     "A colour (3,), 0-255, near the given one"
     return np.clip(np.asarray(colour) + random.normal(0, spread * 0.6, 3) + random.normal(0, spread), 8, 250)
 
-# %% ../nbs/00_sample.ipynb #a1a88905
+# %% ../nbs/00_sample.ipynb #6a6e45b6
 def _resize(values: np.ndarray, width: float, height: float, how=Image.Resampling.BICUBIC) -> np.ndarray:
     "A float32 map at another size"
     return np.asarray(Image.fromarray(values).resize((max(2, round(width)), max(2, round(height))), how))
@@ -77,8 +77,10 @@ def _resize(values: np.ndarray, width: float, height: float, how=Image.Resamplin
 
 def _soften(values: np.ndarray, radius: float) -> np.ndarray:
     "A float32 map blurred by scaling it down and up again"
+    if radius < 1.3:
+        return values
     height, width = values.shape
-    small = _resize(values, width / max(1, radius), height / max(1, radius), Image.Resampling.BILINEAR)
+    small = _resize(values, width / radius, height / radius, Image.Resampling.BILINEAR)
     return _resize(small, width, height)
 
 
@@ -88,11 +90,19 @@ def _noise(random, width: int, height: int, grain: float, stretch: float = 1.0) 
     return _resize(random.standard_normal(shape, np.float32), width, height)
 
 
-def _slope(values: np.ndarray, axis: int) -> np.ndarray:
-    "How much a map rises from pixel to pixel along `axis`"
-    return (np.roll(values, -1, axis) - np.roll(values, 1, axis)) * 0.5
+def _shift(values: np.ndarray, down: int, across: int) -> np.ndarray:
+    "A map moved by whole pixels; what enters at an edge repeats the edge"
+    margin = max(abs(down), abs(across))
+    top, left = margin - down, margin - across
+    return np.pad(values, margin, "edge")[top : top + values.shape[0], left : left + values.shape[1]]
 
-# %% ../nbs/00_sample.ipynb #62dc6551
+
+def _slope(values: np.ndarray) -> tuple:
+    "How much a map rises from pixel to pixel, downwards and to the right"
+    wider = np.pad(values, 1, "edge")
+    return (wider[2:, 1:-1] - wider[:-2, 1:-1]) * 0.5, (wider[1:-1, 2:] - wider[1:-1, :-2]) * 0.5
+
+# %% ../nbs/00_sample.ipynb #d4d94458
 _DETAIL = 1.5  # scenes are drawn this much larger than the photo, then scaled down: smooth edges
 _TILTS = {"above": (0.84, 1.0), "slanted": (0.48, 0.68), "low": (0.24, 0.38), "held": (1.0, 1.0), "front": (1.0, 1.0)}
 
@@ -110,12 +120,13 @@ class Scene:
         self.width, self.height = (int(_DETAIL * side) for side in size)
         shorter, above = min(self.width, self.height), view == "above"
         self.tilt = random.uniform(*_TILTS[view])
-        self.radius = shorter * random.uniform(0.36, 0.54)
-        self.centre = np.array([self.width, self.height]) / 2 + shorter * random.uniform(-0.1, 0.1, 2)
+        self.radius = shorter * random.uniform(0.27, 0.56)
+        self.centre = np.array([self.width, self.height]) / 2 + shorter * random.uniform(-0.16, 0.16, 2)
         self.centre[1] += shorter * {"front": 0.08, "low": 0.12}.get(view, 0)
         self.angle = random.uniform(0, 2 * pi) if above else random.uniform(-0.12, 0.12)
         azimuth = random.uniform(0, 2 * pi) if above else random.uniform(-0.9 * pi, -0.1 * pi)
         self.light = cos(azimuth) * 0.6, sin(azimuth) * 0.6, 0.8
+        self.grain = _noise(random, self.width + 64, self.height + 64, max(1.5, 0.02 * self.radius))
         self.pixels = _table(self)
 
     def place(
@@ -124,8 +135,8 @@ class Scene:
         lift: float = 0.0,  # Their height above the table, in units of the plate
     ) -> np.ndarray:  # (n, 2) in pixels
         "Where points of the table are seen"
-        x, y = _turn(points, self.angle).T
-        return np.stack([x, y * self.tilt - lift * (1 - self.tilt**2) ** 0.5], 1) * self.radius + self.centre
+        rise = lift * (1 - self.tilt**2) ** 0.5
+        return (_turn(points, self.angle) * (1, self.tilt) - (0, rise)) * self.radius + self.centre
 
     def at(
         self,
@@ -152,51 +163,57 @@ class Scene:
         "Add things of one material: trace each in rising levels, then shade them all at once"
         shapes = shapes if isinstance(shapes, list) else [shapes]
         colours = np.broadcast_to(np.asarray(colours, float), (len(shapes), 3))
+        threads = [shape if isinstance(shape, tuple) else (shape, 0) for shape in shapes]  # an outline is 0 wide
         lifts = np.broadcast_to(lift, len(shapes)).tolist()
-        levels = 3 + int(12 * edge * abs(height))
-        box = self._box(shapes, lifts, abs(height))
+        traces = [self.place(path, lift) for (path, _), lift in zip(threads, lifts)]
+        box = self._box(np.concatenate(traces), abs(height) + 0.06 + max(width for _, width in threads))
         size = box[2] - box[0], box[3] - box[1]
         if min(size) < 2:
-            return
+            return  # all of it is outside the picture
         relief, paint = Image.new("F", size, -1), None
         pens = [ImageDraw.Draw(relief)]
         if (colours != colours[0]).any():
             paint = Image.new("RGB", size)
             pens.append(ImageDraw.Draw(paint))
-        for shape, colour, lift in zip(shapes, colours.astype(int).tolist(), lifts):
-            for level in range(levels):
-                rise = (1 - (1 - level / (levels - 1)) ** 2) ** 0.5
-                points, width = self._trace(shape, 1 - edge * level / levels, box, lift + max(height, 0) * rise)
+        up = max(height, 0) * self.radius * (1 - self.tilt**2) ** 0.5
+        for trace, (_, width), colour in zip(traces, threads, colours.astype(int).tolist()):
+            for points, scale, rise in _levels(
+                trace - box[:2], edge, up, 3 + int(12 * edge * abs(height)), bool(width)
+            ):
                 for pen, ink in zip(pens, (rise, tuple(colour))):
-                    _fill(pen, points, width, ink)
+                    _fill(pen, points, width * scale * self.radius, ink)
         paint = colours[0] / 255 if paint is None else np.asarray(paint, np.float32).transpose(2, 0, 1) / 255
         _shade(self, box, paint, np.asarray(relief), height, **look)
 
-    def _box(self, shapes, lifts, height) -> tuple:
-        "The part of the picture that the shapes and their shadows can touch: left, top, right, bottom"
-        paths, widths = zip(*(shape if isinstance(shape, tuple) else (shape, 0) for shape in shapes))
-        ground = np.concatenate([self.place(path, lift) for path, lift in zip(paths, lifts)])
-        margin = self.radius * (height + 0.06 + max(widths))
-        low, high = np.maximum(ground.min(0) - margin, 0), np.minimum(ground.max(0) + margin, (self.width, self.height))
-        return *low.astype(int).tolist(), *high.astype(int).tolist()
+    def _box(self, points, margin: float) -> tuple:
+        "The part of the picture that these points and what is near them can touch: left, top, right, bottom"
+        low, high = points.min(0) - margin * self.radius, points.max(0) + margin * self.radius
+        frame = self.width, self.height
+        return *np.clip(low, 0, frame).astype(int).tolist(), *np.clip(high, 0, frame).astype(int).tolist()
 
-    def _trace(self, shape, scale, box, lift) -> tuple:
-        "A shape's points in the pixels of `box`, and its width in pixels if it is a thread"
-        path, width = shape if isinstance(shape, tuple) else (shape, None)
-        if width is None:
-            path = path.mean(0) * (1 - scale) + path * scale
-        return (self.place(path, lift) - box[:2]).ravel().tolist(), width and width * scale * self.radius
+# %% ../nbs/00_sample.ipynb #767f754b
+def _levels(trace, edge: float, up: float, count: int, is_thread: bool):
+    "A trace in rising levels: its pixels as a flat list, how wide it still is, and how high, both in 0..1"
+    share = np.arange(count) / (count - 1)
+    rise, scale = np.sqrt(1 - (1 - share) ** 2), 1 - edge * np.arange(count) / count
+    if is_thread:  # it gets thinner as it is drawn, not shorter
+        levels = np.repeat(trace[None], count, 0)
+    else:
+        middle = trace.mean(0)
+        levels = middle + (trace - middle) * scale[:, None, None]
+    levels[..., 1] -= up * rise[:, None]
+    return zip(levels.reshape(count, -1).tolist(), scale.tolist(), rise.tolist())
 
 
-def _fill(pen, points: list, width: float | None, ink):
+def _fill(pen, points: list, width: float, ink):
     "Fill an outline, or draw a thread of this width with round ends"
-    if width is None:
+    if not width:
         return pen.polygon(points, fill=ink)
-    pen.line(points, fill=ink, width=max(1, round(width)), joint="curve")
-    for x, y in (points[:2], points[-2:]):
+    pen.line(points, fill=ink, width=max(1, round(width)), joint="curve" if width > 6 else None)
+    for x, y in (points[:2], points[-2:]) if width > 2 else ():
         pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=ink)
 
-
+# %% ../nbs/00_sample.ipynb #8eedf666
 def _shade(scene, box, paint, relief, height, rim=None, rough=0.0, gloss=0.15, shadow=0.5, mottle=0.04):
     "Light a relief and lay it over the picture; `rim` colours its low parts, `rough` adds bumps, `mottle` blotches"
     left, top, right, bottom = box
@@ -206,11 +223,12 @@ def _shade(scene, box, paint, relief, height, rim=None, rough=0.0, gloss=0.15, s
         reach = scene.radius * (0.03 + 0.35 * abs(height))
         dark = _soften(mask, reach * 0.8)
         away = round(-scene.light[1] * reach), round(-scene.light[0] * reach)
-        here *= 1 - shadow * np.maximum(np.roll(dark, away, (0, 1)), 0.6 * dark)
+        here *= 1 - shadow * np.maximum(_shift(dark, *away), 0.6 * dark)
     soft = _soften(relief, 0.22 * abs(height) * scene.radius)
-    grain = _noise(scene.random, right - left, bottom - top, max(1.5, 0.028 * scene.radius))
-    bumps = soft * (height * scene.radius) + grain * (rough * 0.02 * scene.radius)
-    down, across = _slope(bumps, 0), _slope(bumps, 1)
+    x, y = scene.random.integers(0, 64, 2)
+    grain = scene.grain[y + top : y + bottom, x + left : x + right]
+    bumps = soft * (height * scene.radius) + grain * (rough * 0.014 * scene.radius)
+    down, across = _slope(bumps)
     steep = np.sqrt(down * down + across * across + 1)
     facing = np.maximum(scene.light[2] - across * scene.light[0] - down * scene.light[1], 0) / steep
     shade = 0.42 + 0.72 * facing + mottle * grain
@@ -220,7 +238,7 @@ def _shade(scene, box, paint, relief, height, rim=None, rough=0.0, gloss=0.15, s
         colour = colour + outer * (low - colour)
         plane += mask * (np.clip(colour * shade + shine, 0, 1) - plane)
 
-# %% ../nbs/00_sample.ipynb #bf5145ae
+# %% ../nbs/00_sample.ipynb #ffcf6669
 _WOODS = [(164, 116, 72), (120, 78, 48), (196, 156, 108), (88, 62, 46), (214, 188, 150)]
 _CLOTHS = [(186, 44, 44), (52, 92, 150), (60, 120, 84), (222, 170, 60), (120, 120, 130)]
 _STONES = [(58, 60, 64), (86, 84, 82), (46, 50, 58)]
@@ -234,7 +252,8 @@ def _wood(random, along, across, size, unit):
     fibres = _noise(random, 256, 256, 8)
     fibre = fibres[(across * 290).astype(int) % 256, (along * 11 + board * 170).astype(int) % 256]
     rings = np.abs((across * 3 + fibre * 0.9) % 1 - 0.5)
-    gap = (_slope(board, 0) != 0) | (_slope(board, 1) != 0)
+    down, right = _slope(board)
+    gap = (down != 0) | (right != 0)
     return tone * (0.86 + 0.2 * rings + 0.07 * fibre) * np.where(gap, np.float32(0.6), 1), _pick(random, _WOODS)
 
 
@@ -263,7 +282,7 @@ def _paint(random, along, across, size, unit):
     "An even colour, not quite even"
     return 1 + 0.04 * _noise(random, *size, unit * 0.6) + 0.03 * _noise(random, *size, 2), _pick(random, _PAINTS)
 
-
+# %% ../nbs/00_sample.ipynb #e03316de
 def _table(scene: Scene) -> np.ndarray:
     "The empty table as the scene's camera sees it: pixels (3, height, width)"
     random, unit = scene.random, scene.radius / 2  # at half size: a table may be a little soft
@@ -301,22 +320,25 @@ def _room(random, width: int, height: int) -> np.ndarray:
     room = room.filter(ImageFilter.GaussianBlur(random.uniform(1, 3))).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(room, np.float32).transpose(2, 0, 1)
 
-# %% ../nbs/00_sample.ipynb #596f5902
+# %% ../nbs/00_sample.ipynb #7d0dfaf2
 def _develop(scene: Scene, size: tuple) -> Image.Image:
     "The scene as a camera brings it home: an RGB photo of `size` (width, height)"
     random = scene.random
     across, down = (np.linspace(-1, 1, side, dtype=np.float32) for side in (scene.width, scene.height))
-    corners = 1 - random.uniform(0, 0.2) * (across * across + (down * down)[:, None])
+    corners = random.uniform(0.78, 1.25) - random.uniform(0, 0.16) * (across * across + (down * down)[:, None])
+    balance, colour = random.uniform(0.9, 1.1, 3).tolist(), random.uniform(0.65, 1.15)
+    grey = scene.pixels.sum(0) * ((1 - colour) / 3)
     planes = []
-    for plane, balance in zip(scene.pixels, (random.uniform(0.75, 1.18) * random.uniform(0.92, 1.08, 3)).tolist()):
-        planes.append(Image.fromarray((np.clip(plane * corners * balance, 0, 1) * 255).astype(np.uint8)))
+    for plane, factor in zip(scene.pixels, balance):
+        plane = np.clip((plane * colour + grey) * corners * factor, 0, 1) * 255
+        planes.append(Image.fromarray(plane.astype(np.uint8)))
     photo = Image.merge("RGB", planes).resize(size, Image.Resampling.HAMMING)
     if random.random() < 0.5:
-        photo = photo.filter(ImageFilter.GaussianBlur(random.uniform(0.2, 1.0)))
-    grain = random.standard_normal((size[1], size[0], 1), np.float32) * random.uniform(0, 7)
+        photo = photo.filter(ImageFilter.GaussianBlur(random.uniform(0.2, 1.4)))
+    grain = random.standard_normal((size[1], size[0], 1), np.float32) * random.uniform(0, 9)
     return Image.fromarray(np.clip(np.asarray(photo) + grain, 0, 255).astype(np.uint8))
 
-# %% ../nbs/00_sample.ipynb #2e7e7b77
+# %% ../nbs/00_sample.ipynb #a178929c
 _CHINA = [
     (242, 240, 236), (242, 240, 236), (226, 220, 208), (60, 84, 110),
     (190, 206, 208), (50, 50, 54), (206, 150, 120), (150, 170, 140),
@@ -332,7 +354,9 @@ def _plate(scene: Scene, kinds=_FLAT) -> float:
     if kind == "plate":
         scene.put(circle, china, 0.07, edge=0.3, gloss=0.3, mottle=0.01)
         if random.random() < 0.4:
-            scene.put((np.concatenate([circle, circle[:1]]) * 0.93, 0.03), _pick(random, _CHINA), 0, lift=0.06, shadow=0)
+            scene.put(
+                (np.concatenate([circle, circle[:1]]) * 0.93, 0.03), _pick(random, _CHINA), 0, lift=0.06, shadow=0
+            )
         scene.put(circle * 0.74, china, -0.05, edge=0.25, lift=0.03, gloss=0.3, shadow=0.12, mottle=0.01)
         return 0.05
     if kind == "bowl":
@@ -347,10 +371,10 @@ def _plate(scene: Scene, kinds=_FLAT) -> float:
         return 0.09
     colour, square = ((58, 60, 66), 9) if kind == "slate" else (_near(random, (224, 208, 180)), 7)
     sheet = _blob(random, 0, 0, 1.12, 0.9, random.uniform(-0.2, 0.2), 0.008, square)
-    scene.put(sheet, colour, 0.04 if kind == "slate" else 0.01, edge=0.05, rough=0.25, mottle=0.06, gloss=0.04)
+    scene.put(sheet, colour, 0.04 if kind == "slate" else 0.01, edge=0.05, rough=0.12, mottle=0.03, gloss=0.04)
     return 0.04 if kind == "slate" else 0.01
 
-# %% ../nbs/00_sample.ipynb #d25f5dbd
+# %% ../nbs/00_sample.ipynb #156ba2e7
 _GREENS = [(92, 140, 58), (64, 116, 52), (128, 168, 76)]
 _STEEL, _GOLD = (196, 198, 202), (206, 176, 110)
 
@@ -361,7 +385,9 @@ def _leaves(scene: Scene, places, size=0.13, lift=0.1):
     half = np.stack([np.cos(turn), np.sin(turn) ** 1.3 * 0.45], 1)
     leaf = np.concatenate([half, half[::-1] * (1, -1)])
     if len(places):
-        outlines = [_turn(leaf * size * random.uniform(0.7, 1.2), random.uniform(0, 2 * pi)) + place for place in places]
+        outlines = [
+            _turn(leaf * size * random.uniform(0.7, 1.2), random.uniform(0, 2 * pi)) + place for place in places
+        ]
         colours = [_near(random, _pick(random, _GREENS), 8) for _ in places]
         scene.put(outlines, colours, 0.035, lift=lift, rough=0.2, gloss=0.2)
 
@@ -370,7 +396,10 @@ def _crumbs(scene: Scene, places, colour, size=0.03, lift=0.0, height=0.02):
     "Small bits of about one colour"
     random = scene.random
     if len(places):
-        bits = [_blob(random, *place, size * random.uniform(0.5, 1.3), size, random.uniform(0, pi), 0.12, 2, 9) for place in places]
+        bits = [
+            _blob(random, *place, size * random.uniform(0.5, 1.3), size, random.uniform(0, pi), 0.12, 2, 9)
+            for place in places
+        ]
         scene.put(bits, [_near(random, colour, 14) for _ in places], height, lift=lift, shadow=0.4)
 
 
@@ -380,7 +409,7 @@ def _thread(random, place, length, width, angle, bend=0.2) -> tuple:
     bent = np.stack([along, bend * random.normal() * (along * along - 0.1)], 1)
     return _turn(bent * length, angle) + place, width
 
-
+# %% ../nbs/00_sample.ipynb #7a16e5e2
 def _fork(scene: Scene):
     tines = [(np.array([(0, 0.1), (x, 0.2), (x * 1.1, 0.5)]), 0.035) for x in (-0.1, -0.035, 0.035, 0.1)]
     handle = np.array([(0, 0.15), (0, -0.2), (0, -0.8)]), 0.06
@@ -390,13 +419,17 @@ def _fork(scene: Scene):
 def _glass(scene: Scene):
     drink = _near(scene.random, _pick(scene.random, [(150, 40, 50), (230, 170, 70), (190, 204, 206), (110, 66, 40)]))
     scene.put(_blob(scene.random, width=0.3, wobble=0), (206, 214, 216), 0.3, edge=0.1, gloss=0.9, shadow=0.4, mottle=0)
-    scene.put(_blob(scene.random, width=0.26, wobble=0), drink, -0.1, edge=0.2, lift=0.25, shadow=0.2, gloss=0.6, mottle=0)
+    scene.put(
+        _blob(scene.random, width=0.26, wobble=0), drink, -0.1, edge=0.2, lift=0.25, shadow=0.2, gloss=0.6, mottle=0
+    )
 
 
 def _napkin(scene: Scene):
     random = scene.random
     colour = _near(random, _pick(random, _CLOTHS + [(236, 232, 224)] * 3))
-    scene.put(_blob(random, 0, 0, 0.55, random.uniform(0.3, 0.6), 0, 0.01, 9), colour, 0.03, edge=0.05, rough=0.2, gloss=0)
+    scene.put(
+        _blob(random, 0, 0, 0.55, random.uniform(0.3, 0.6), 0, 0.01, 9), colour, 0.03, edge=0.05, rough=0.2, gloss=0
+    )
     hem = np.array([(-0.5, 0), (0.5, 0), (0.5, 0.04), (-0.5, 0.04)])
     scene.put([hem + (0, y) for y in (-0.2, 0.16)], colour * 0.8, 0, lift=0.03, shadow=0)
 
@@ -409,7 +442,9 @@ def _tomatoes(scene: Scene):
 def _lemon(scene: Scene):
     random = scene.random
     peel = _near(random, _pick(random, [(238, 206, 70), (150, 180, 60)]))
-    wedges = [_blob(random, *_turn([(0.1, 0)], turn)[0], 0.075, 0.05, turn, 0.02, 2, 12) for turn in np.arange(8) * pi / 4]
+    wedges = [
+        _blob(random, *_turn([(0.1, 0)], turn)[0], 0.075, 0.05, turn, 0.02, 2, 12) for turn in np.arange(8) * pi / 4
+    ]
     scene.put(_blob(random, width=0.2), peel, 0.05, edge=0.1)
     scene.put(wedges, peel * 0.4 + 140, 0.01, edge=0.2, lift=0.05, shadow=0, gloss=0.5)
 
@@ -417,7 +452,7 @@ def _lemon(scene: Scene):
 def _herbs(scene: Scene):
     _leaves(scene, _spread(scene.random, scene.random.integers(3, 9), 0.45, 0.08), 0.12, 0)
 
-
+# %% ../nbs/00_sample.ipynb #923122f5
 def _clutter(scene: Scene):
     "Up to four things around the plate"
     random = scene.random
@@ -426,7 +461,7 @@ def _clutter(scene: Scene):
         thing = _pick(random, [_fork, _glass, _napkin, _tomatoes, _lemon, _herbs])
         thing(scene.at(*place, 1, random.uniform(0, 2 * pi)))
 
-# %% ../nbs/00_sample.ipynb #3036d73b
+# %% ../nbs/00_sample.ipynb #9c1a1ac0
 _DISHES = {}
 
 
@@ -452,18 +487,19 @@ def draw_dish(
     size = size or tuple(random.integers(160, 257, 2).tolist())
     draw, views = _DISHES[name]
     scene = Scene(size, random, _pick(random, views))
-    if scene.view in ("above", "slanted"):
+    if scene.view in _TABLE_VIEWS:
         if random.random() < _NEIGHBOURS:
             neighbour, _ = _DISHES[_pick(random, SAMPLE_CLASSES)]
-            neighbour(scene.at(*_around(random, 1.7, 2.1), random.uniform(0.8, 1), random.uniform(-0.5, 0.5)))
+            neighbour(scene.at(*_around(random, 1.6, 2.0), random.uniform(0.8, 1.1), random.uniform(-0.5, 0.5)))
         _clutter(scene)
     draw(scene)
     return _develop(scene, size)
 
 
-_NEIGHBOURS = 0.25  # share of the photos with another dish at the edge
+_TABLE_VIEWS = "above", "slanted", "low"  # the cameras that see enough of the table for company
+_NEIGHBOURS = 0.5  # share of their photos with another dish beside the one that counts
 
-# %% ../nbs/00_sample.ipynb #45bcb041
+# %% ../nbs/00_sample.ipynb #6d5fd2a9
 @_dish("above", "above", "slanted")
 def _pizza(scene: Scene):
     random = scene.random
@@ -478,7 +514,9 @@ def _pizza(scene: Scene):
         places = _spread(random, count, size * 0.7, gap)
         return [place for place in places if np.arctan2(place[1], place[0]) % (2 * pi) < left - (left < 6.28) * 0.15]
 
-    scene.put(disc(size), _near(random, (214, 160, 92)), 0.1, edge=0.3, lift=lift, rim=(150, 92, 44), rough=0.5, mottle=0.1)
+    scene.put(
+        disc(size), _near(random, (214, 160, 92)), 0.1, edge=0.3, lift=lift, rim=(150, 92, 44), rough=0.5, mottle=0.1
+    )
     scene.put(disc(size * 0.86), _near(random, (190, 62, 32)), 0.01, edge=0.1, lift=lift + 0.06, rough=0.6, shadow=0.25)
     cheese = scattered(random.integers(10, 26), 0.1)
     blobs = [_blob(random, *place, random.uniform(0.1, 0.26), random.uniform(0.1, 0.2), 0, 0.12) for place in cheese]
@@ -490,13 +528,15 @@ def _pizza(scene: Scene):
         cuts = [(_turn([(-size, 0), (size, 0)], turn), 0.014) for turn in random.uniform(0, pi) + np.arange(3) * pi / 3]
         scene.put(cuts, (150, 80, 44), 0, lift=lift + 0.08, shadow=0)
 
-
+# %% ../nbs/00_sample.ipynb #df8a0c15
 def _topping(scene: Scene, kind: int, places, lift: float):
     "Salami, olives, basil, or strips of pepper and onion"
     random, ring = scene.random, np.linspace(0, 2 * pi, 14)
     if kind == 0:
         slices = [_blob(random, *place, 0.115) for place in places]
-        scene.put(slices, _near(random, (172, 48, 34)), 0.025, edge=0.25, lift=lift, rim=(130, 30, 24), rough=0.4, gloss=0.4)
+        scene.put(
+            slices, _near(random, (172, 48, 34)), 0.025, edge=0.25, lift=lift, rim=(130, 30, 24), rough=0.4, gloss=0.4
+        )
     elif kind == 1:
         rings = [(np.stack([np.cos(ring), np.sin(ring)], 1) * 0.05 + place, 0.035) for place in places]
         scene.put(rings, (46, 40, 44), 0.02, lift=lift, gloss=0.6)
@@ -504,9 +544,15 @@ def _topping(scene: Scene, kind: int, places, lift: float):
         _leaves(scene, places, 0.14, lift)
     else:
         strips = [_thread(random, place, 0.28, 0.04, random.uniform(0, pi), 1.2) for place in places]
-        scene.put(strips, _near(random, _pick(random, [(86, 140, 50), (206, 60, 40), (226, 190, 150)])), 0.03, lift=lift, gloss=0.4)
+        scene.put(
+            strips,
+            _near(random, _pick(random, [(86, 140, 50), (206, 60, 40), (226, 190, 150)])),
+            0.03,
+            lift=lift,
+            gloss=0.4,
+        )
 
-# %% ../nbs/00_sample.ipynb #b23c8e33
+# %% ../nbs/00_sample.ipynb #76d6b844
 _ICINGS = [
     (232, 150, 170), (98, 58, 40), (244, 232, 214), (156, 200, 206),
     (186, 160, 204), (244, 206, 120), (170, 196, 130), (204, 80, 84),
@@ -523,9 +569,9 @@ def _donuts(scene: Scene):
     for place in _spread(random, count, 0.66, size * 1.75) if count > 1 else [(0, 0)]:
         _doughnut(scene.at(*place, size * random.uniform(0.92, 1.05), random.uniform(-0.3, 0.3)), lift / size)
 
-
+# %% ../nbs/00_sample.ipynb #e1138f4b
 def _doughnut(scene: Scene, lift: float):
-    random, turn = scene.random, np.linspace(0, 2 * pi, 31)
+    random, turn = scene.random, np.linspace(0, 2 * pi, 41)
     ring = np.stack([np.cos(turn), np.sin(turn)], 1) * 0.64
     scene.put((ring, 0.72), _near(random, (206, 150, 86)), 0.42, lift=lift, rim=(168, 104, 52), rough=0.2, shadow=0.6)
     spots = [_around(random, 0.42, 0.86) for _ in range(random.integers(25, 60))]
@@ -541,9 +587,15 @@ def _doughnut(scene: Scene, lift: float):
     elif kind < 0.8:
         zig = np.linspace(-0.9, 0.9, 15)
         zag = np.where(np.arange(15) % 2, 0.75, -0.75) * (1 - zig * zig) ** 0.5
-        scene.put((np.stack([zig, zag], 1), 0.05), _near(random, _pick(random, _ICINGS[1:3])), 0.05, lift=lift + 0.44, gloss=0.5)
+        scene.put(
+            (np.stack([zig, zag], 1), 0.05),
+            _near(random, _pick(random, _ICINGS[1:3])),
+            0.05,
+            lift=lift + 0.44,
+            gloss=0.5,
+        )
 
-# %% ../nbs/00_sample.ipynb #d3798f3c
+# %% ../nbs/00_sample.ipynb #3287e67f
 _SHELLS = [
     (232, 164, 178), (172, 196, 132), (240, 216, 140), (134, 88, 64),
     (190, 168, 208), (240, 226, 204), (150, 200, 204), (230, 140, 100),
@@ -566,14 +618,25 @@ def _macarons(scene: Scene):
     for place in _spread(random, random.integers(2, 9), 0.68, size * 1.85):
         _macaron(scene.at(*place, size), lift / size)
 
-
+# %% ../nbs/00_sample.ipynb #ba6f0443
 def _macaron(scene: Scene, lift: float):
     random, shell = scene.random, _near(scene.random, _pick(scene.random, _SHELLS))
     scene.put(_blob(random, wobble=0.01), shell, 0.3, edge=0.2, lift=lift, shadow=0.6)
     cream = _near(random, _pick(random, _CREAMS))
     scene.put(_blob(random, width=0.93), cream, 0.14, edge=0.15, lift=lift + 0.28, shadow=0.3)
-    scene.put(_blob(random, width=1.02, wobble=0.05), shell * 0.95, 0.12, edge=0.15, lift=lift + 0.4, rough=1, shadow=0.4)
-    scene.put(_blob(random, width=0.97, wobble=0.01), shell, 0.34, edge=0.6, lift=lift + 0.5, gloss=0.25, shadow=0.15, mottle=0.02)
+    scene.put(
+        _blob(random, width=1.02, wobble=0.05), shell * 0.95, 0.12, edge=0.15, lift=lift + 0.4, rough=1, shadow=0.4
+    )
+    scene.put(
+        _blob(random, width=0.97, wobble=0.01),
+        shell,
+        0.34,
+        edge=0.6,
+        lift=lift + 0.5,
+        gloss=0.25,
+        shadow=0.15,
+        mottle=0.02,
+    )
 
 
 def _macaron_in_a_stack(scene: Scene):
@@ -583,7 +646,7 @@ def _macaron_in_a_stack(scene: Scene):
         scene.put(_blob(random, 0, side * 0.34, 1, 0.27, 0, 0.01, 2.8), shell, 0.35, gloss=0.2, shadow=0.4, mottle=0.02)
         scene.put(_blob(random, 0, side * 0.17, 1.02, 0.1, 0, 0.1, 3), shell * 0.96, 0.12, rough=1.2, shadow=0.15)
 
-# %% ../nbs/00_sample.ipynb #70c73dd3
+# %% ../nbs/00_sample.ipynb #89603347
 _FISH = [(238, 128, 84), (200, 60, 60), (150, 180, 84), (244, 200, 80), (238, 146, 104)]
 _RICE, _SEAWEED = (242, 238, 228), (34, 40, 38)
 
@@ -596,39 +659,69 @@ def _sushi(scene: Scene):
     for row in range(rows):
         fish, piece = _pick(random, _FISH), _pick(random, [_roll, _roll, _nigiri])
         for column in range(columns):
-            x, y = np.array([column - (columns - 1) / 2, (row - (rows - 1) / 2) * 1.15]) * gap + random.normal(0, 0.02, 2)
+            x, y = np.array([column - (columns - 1) / 2, (row - (rows - 1) / 2) * 1.15]) * gap + random.normal(
+                0, 0.02, 2
+            )
             piece(scene.at(x, y, 0.6, random.normal() * 0.15), fish, lift / 0.6)
     if random.random() < 0.5:
         _crumbs(scene, [(0.8, random.uniform(-0.5, -0.3)) for _ in range(6)], (150, 184, 96), 0.09, lift, 0.08)
     if random.random() < 0.4:
-        ginger = [_blob(random, *random.normal((-0.8, 0.35), 0.05), 0.12, 0.08, random.uniform(0, 3), 0.1) for _ in range(5)]
+        ginger = [
+            _blob(random, *random.normal((-0.8, 0.35), 0.05), 0.12, 0.08, random.uniform(0, 3), 0.1) for _ in range(5)
+        ]
         scene.put(ginger, _near(random, (240, 176, 160)), 0.04, lift=lift, gloss=0.3)
     if random.random() < 0.5:
         y, lacquer = _pick(random, [-0.85, 0.85]), _pick(random, [(150, 60, 40), (60, 40, 34), (196, 150, 100)])
-        scene.put([(np.array([(-0.95, y + d), (0.95, y + d * 0.4)]), 0.045) for d in (-0.05, 0.06)], lacquer, 0.05, lift=lift)
+        scene.put(
+            [(np.array([(-0.95, y + d), (0.95, y + d * 0.4)]), 0.045) for d in (-0.05, 0.06)], lacquer, 0.05, lift=lift
+        )
 
-
+# %% ../nbs/00_sample.ipynb #2f8efe3f
 def _roll(scene: Scene, fish, lift: float):
     random = scene.random
     inside_out = random.random() < 0.2
     size = 0.17 if inside_out else 0.27
-    scene.put(_blob(random, width=0.31), _RICE if inside_out else _SEAWEED, 0.34, edge=0.1, lift=lift, rough=0.6 * inside_out, shadow=0.6)
+    scene.put(
+        _blob(random, width=0.31),
+        _RICE if inside_out else _SEAWEED,
+        0.34,
+        edge=0.1,
+        lift=lift,
+        rough=0.6 * inside_out,
+        shadow=0.6,
+    )
     if inside_out:
         scene.put(_blob(random, width=0.2), _SEAWEED, 0.01, edge=0.1, lift=lift + 0.33, shadow=0)
     scene.put(_blob(random, width=size), _RICE, 0.03, edge=0.2, lift=lift + 0.33, rough=1.2, shadow=0.15, mottle=0.06)
     middles = (0,) if random.random() < 0.5 else (-0.06, 0.07)
     filling = [_blob(random, x, random.normal() * 0.02, 0.08, 0.1, random.uniform(0, 3), 0.06, 3) for x in middles]
-    scene.put(filling, [_near(random, fish), _near(random, (150, 184, 90))][: len(filling)], 0.03, edge=0.4, lift=lift + 0.35, gloss=0.4)
+    scene.put(
+        filling,
+        [_near(random, fish), _near(random, (150, 184, 90))][: len(filling)],
+        0.03,
+        edge=0.4,
+        lift=lift + 0.35,
+        gloss=0.4,
+    )
 
 
 def _nigiri(scene: Scene, fish, lift: float):
     random, turn = scene.random, scene.random.uniform(1.2, 1.9)
     scene.put(_blob(random, 0, 0, 0.36, 0.19, turn, 0.02, 2.6), _RICE, 0.22, edge=0.5, lift=lift, rough=1.2, shadow=0.6)
-    scene.put(_blob(random, 0, 0, 0.42, 0.2, turn, 0.02, 2.8), _near(random, fish, 8), 0.12, edge=0.6, lift=lift + 0.17, gloss=0.5)
-    fat = [_thread(random, _turn([(x, 0)], turn)[0], 0.32, 0.018, turn + 1.1, 0.3) for x in (-0.24, -0.1, 0.04, 0.18, 0.3)]
+    scene.put(
+        _blob(random, 0, 0, 0.42, 0.2, turn, 0.02, 2.8),
+        _near(random, fish, 8),
+        0.12,
+        edge=0.6,
+        lift=lift + 0.17,
+        gloss=0.5,
+    )
+    fat = [
+        _thread(random, _turn([(x, 0)], turn)[0], 0.32, 0.018, turn + 1.1, 0.3) for x in (-0.24, -0.1, 0.04, 0.18, 0.3)
+    ]
     scene.put(fat, np.asarray(fish) * 0.4 + 150, 0.01, lift=lift + 0.29, shadow=0)
 
-# %% ../nbs/00_sample.ipynb #6fb1c564
+# %% ../nbs/00_sample.ipynb #d4b96ed2
 @_dish("slanted", "slanted", "above")
 def _guacamole(scene: Scene):
     random = scene.random
@@ -636,7 +729,16 @@ def _guacamole(scene: Scene):
     def chip(place, size, lift):
         corners = np.array([(1, 0), (0.2, 0.42), (-0.5, 0.8), (-0.55, 0), (-0.5, -0.8), (0.2, -0.42)])
         corners = _turn(corners * size * random.uniform(0.85, 1.1), random.uniform(0, 2 * pi)) + place
-        scene.put(corners, _near(random, (228, 184, 98)), 0.05, edge=0.4, lift=lift, rough=0.5, mottle=0.08, rim=(206, 150, 70))
+        scene.put(
+            corners,
+            _near(random, (228, 184, 98)),
+            0.05,
+            edge=0.4,
+            lift=lift,
+            rough=0.5,
+            mottle=0.08,
+            rim=(206, 150, 70),
+        )
 
     if random.random() < 0.6:
         _plate(scene, ("plate", "board", "paper"))
@@ -653,23 +755,32 @@ def _guacamole(scene: Scene):
     if random.random() < 0.35:
         _avocado(scene.at(_pick(random, [-0.9, 0.9]), random.uniform(0.3, 0.8), 0.34, random.uniform(0, 6)))
 
-
+# %% ../nbs/00_sample.ipynb #20c9239b
 def _avocado(scene: Scene):
     random = scene.random
     scene.put(_blob(random, 0, 0, 1, 0.7), (52, 66, 34), 0.3, edge=0.3, rough=0.6)
     scene.put(_blob(random, 0, 0, 0.9, 0.6), (206, 208, 116), 0.05, edge=0.2, lift=0.3, rim=(150, 176, 70), shadow=0)
     scene.put(_blob(random, -0.2, 0, 0.36), (120, 74, 40), 0.3, lift=0.3, gloss=0.5)
 
-# %% ../nbs/00_sample.ipynb #c2c3bf93
+# %% ../nbs/00_sample.ipynb #6fc739cf
 @_dish("slanted", "above", "slanted")
 def _spaghetti_bolognese(scene: Scene):
     random, pasta = scene.random, _near(scene.random, (236, 202, 124), 10)
     lift, wide = _plate(scene, ("plate", "plate", "bowl")), random.uniform(0.64, 0.76)
     scene.put(_blob(random, width=wide, wobble=0.04), pasta * 0.8, 0.2, lift=lift, edge=0.9)
     for layer in range(5):
-        places = [_around(random, 0, wide * (0.75 - 0.08 * layer)) for _ in range(13)]
-        strands = [(_strand(random, random.uniform(0.15, 0.5 - 0.04 * layer), wide) + place * 0.7, 0.05) for place in places]
-        scene.put(strands, [_near(random, pasta, 8) for _ in strands], 0.045, lift=lift + 0.08 + 0.05 * layer, rim=pasta * 0.75, gloss=0.4)
+        places = [_around(random, 0, wide * (0.75 - 0.08 * layer)) for _ in range(11)]
+        strands = [
+            (_strand(random, random.uniform(0.15, 0.5 - 0.04 * layer), wide) + place * 0.7, 0.05) for place in places
+        ]
+        scene.put(
+            strands,
+            [_near(random, pasta, 8) for _ in strands],
+            0.045,
+            lift=lift + 0.08 + 0.05 * layer,
+            rim=pasta * 0.75,
+            gloss=0.4,
+        )
     sauce, width = _near(random, (142, 52, 28), 12), random.uniform(0.28, 0.5)
     puddle = _blob(random, *random.normal(0, 0.05, 2), width, width * 0.85, 0, 0.12)
     scene.put(puddle, sauce, 0.1, lift=lift + 0.28, rough=2, gloss=0.5, mottle=0.12)
@@ -684,7 +795,7 @@ def _strand(random, size: float, limit: float) -> np.ndarray:
     turn = np.linspace(0, random.uniform(1.5, 5), 16) + random.uniform(0, 2 * pi)
     return np.stack([np.cos(turn), random.uniform(0.6, 1) * np.sin(turn)], 1) * size
 
-# %% ../nbs/00_sample.ipynb #48c08cdb
+# %% ../nbs/00_sample.ipynb #c93df40e
 @_dish("slanted", "above", "front")
 def _french_fries(scene: Scene):
     random = scene.random
@@ -703,11 +814,14 @@ def _french_fries(scene: Scene):
 
 def _fries(scene: Scene, places, angles, gold, lift=0.0):
     random = scene.random
-    fries = [_blob(random, *place, random.uniform(0.15, 0.37), random.uniform(0.036, 0.05), turn, 0.01, 8, 16) for place, turn in zip(places, angles)]
+    fries = [
+        _blob(random, *place, random.uniform(0.15, 0.37), random.uniform(0.036, 0.05), turn, 0.01, 8, 16)
+        for place, turn in zip(places, angles)
+    ]
     colours = [_near(random, gold, 9) for _ in fries]
     scene.put(fries, colours, 0.08, edge=0.6, lift=lift, rim=gold * (0.88, 0.8, 0.62), rough=0.25, gloss=0.25)
 
-
+# %% ../nbs/00_sample.ipynb #da16ca76
 def _heap_of_fries(scene: Scene, count: int, lift: float):
     random, gold = scene.random, _near(scene.random, (236, 190, 92), 10)
     places = sorted(_spread(random, count, 0.68, 0.04), key=lambda place: -np.hypot(*place))
@@ -732,7 +846,7 @@ def _box_of_fries(scene: Scene):
         stripes = [np.stack([stripe[:, 0] * x + 0.05 * np.sign(x), stripe[:, 1]], 1) for x in (-0.45, -0.2, 0.2, 0.45)]
         scene.put(stripes, _pick(random, [(244, 240, 232), (240, 190, 50)]), 0, shadow=0)
 
-# %% ../nbs/00_sample.ipynb #a95f982d
+# %% ../nbs/00_sample.ipynb #9a191931
 _FILLINGS = [
     ("salad", "meat", "cheese", "tomato"), ("meat", "cheese", "salad"), ("meat", "cheese", "meat", "cheese"),
     ("tomato", "meat", "cheese", "salad"), ("meat", "tomato", "salad"),
@@ -758,7 +872,7 @@ def _hamburger(scene: Scene):
         heights = [lift + 0.42 * (1 - (x * x + y * y) / 0.36) ** 0.5 for x, y in places]
         burger.put(seeds, (246, 228, 184), 0.015, lift=heights, shadow=0.3)
 
-
+# %% ../nbs/00_sample.ipynb #245a0b23
 def _filling(burger: Scene, kind: str, size: float, lift: float) -> float:
     "Add one layer of a burger; returns how much higher the next one lies"
     random = burger.random
@@ -776,10 +890,19 @@ def _filling(burger: Scene, kind: str, size: float, lift: float) -> float:
         return 0.06
     for rise in (0, 0.03):
         frill = _blob(random, width=size * 1.13, wobble=0.09, points=70)
-        burger.put(frill, _near(random, (124, 176, 68)), 0.05, edge=0.1, lift=lift + rise, rough=1, rim=(150, 196, 90), mottle=0.1)
+        burger.put(
+            frill,
+            _near(random, (124, 176, 68)),
+            0.05,
+            edge=0.1,
+            lift=lift + rise,
+            rough=1,
+            rim=(150, 196, 90),
+            mottle=0.1,
+        )
     return 0.06
 
-# %% ../nbs/00_sample.ipynb #f4a77a5b
+# %% ../nbs/00_sample.ipynb #1e2efb53
 _SAUCES = [(236, 184, 40), (190, 36, 28)]
 _RELISHES = [(236, 226, 200), (110, 150, 60), (120, 66, 40)]
 
@@ -809,9 +932,16 @@ def _dog(scene: Scene, lift: float):
     for sauce in random.permutation(2)[: random.integers(1, 3)]:
         x = np.linspace(-0.8, 0.8, 50)
         wave = bend * x * x + 0.07 * np.sin(x * random.uniform(14, 22) + random.uniform(0, 6))
-        scene.put((np.stack([x, wave], 1), 0.05), _near(random, _SAUCES[sauce]), 0.05, lift=lift + 0.36, gloss=0.7, shadow=0.35)
+        scene.put(
+            (np.stack([x, wave], 1), 0.05),
+            _near(random, _SAUCES[sauce]),
+            0.05,
+            lift=lift + 0.36,
+            gloss=0.7,
+            shadow=0.35,
+        )
 
-# %% ../nbs/00_sample.ipynb #06b46e13
+# %% ../nbs/00_sample.ipynb #7194d3b1
 _SCOOPS = [
     (246, 232, 198), (120, 76, 52), (236, 160, 170), (176, 212, 176),
     (200, 90, 104), (240, 196, 110), (250, 244, 234), (196, 170, 208),
@@ -826,7 +956,7 @@ def _ice_cream(scene: Scene):
         return _cone(scene.at(0, random.uniform(0.1, 0.45), random.uniform(0.85, 1.15)))
     bowl = scene.at(0, 0, random.uniform(0.8, 1))
     _plate(bowl, ("bowl",))
-    for place in _spread(random, random.integers(1, 5), 0.4, 0.42):
+    for place in _spread(random, random.integers(2, 5), 0.42, 0.42):
         _scoop(bowl, place, random.uniform(0.36, 0.46), 0.2)
     if random.random() < 0.5:
         wafer = _thread(random, (random.uniform(-0.4, 0.4), -0.35), 0.9, 0.1, random.uniform(-2, -1), 0)
@@ -845,7 +975,7 @@ def _scoop(scene: Scene, place, size: float, lift: float):
         bits = _pick(random, [(80, 48, 34), (190, 40, 60), (120, 170, 90)])
         _crumbs(scene, _spread(random, 16, size * 0.7, 0.06, place), bits, 0.03, lift + size)
 
-
+# %% ../nbs/00_sample.ipynb #4c31f304
 def _cone(scene: Scene):
     random, wafer = scene.random, _near(scene.random, (214, 160, 92))
     scene.put(np.array([(-0.36, 0.12), (0.36, 0.12), (0.05, 1.12), (-0.05, 1.12)]), wafer, 0.25, edge=0.9, rough=0.2)
@@ -867,7 +997,7 @@ def _cone(scene: Scene):
     if random.random() < 0.4:
         scene.put(_blob(random, 0, -0.44 - 0.42 * (count - 1), 0.11), _CHERRY, 0.18, gloss=0.9)
 
-# %% ../nbs/00_sample.ipynb #e1870a17
+# %% ../nbs/00_sample.ipynb #1a9f2e1c
 _VERSION = 1  # of the drawings: raise it whenever a photo changes
 
 
@@ -886,36 +1016,55 @@ def sample_directory(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        _fill_folder(part, {"train": range(train), "test": range(_FIRST_TEST, _FIRST_TEST + test)})
+        _draw_all(part, train, test)
         part.chmod(0o755)
         part.rename(folder)
     except OSError as error:
         if not folder.is_dir():  # else another program was faster, and its photos are the same
             reason = error.strerror or error
-            raise UserError(f"The sample cannot be written to {folder.parent}: {reason}. Name another cache folder.", 1) from None
+            raise UserError(
+                f"The sample cannot be written to {folder.parent}: {reason}. Name another cache folder.", 1
+            ) from None
     finally:
         if part:
             shutil.rmtree(part, ignore_errors=True)
     return folder
 
-
+# %% ../nbs/00_sample.ipynb #f97eeebb
 _FIRST_TEST = 100_000  # photos to test with have numbers of their own
 
 
-def _fill_folder(folder: Path, numbers: dict):
-    "Draw the photos with these numbers for each part, a thread a core, and say how far it is"
-    tasks = []
-    for part, seeds in numbers.items():
-        for name in SAMPLE_CLASSES:
-            (folder / part / name).mkdir(parents=True)
-            tasks += [(name, seed, folder / part / name / f"{index:03d}.jpg") for index, seed in enumerate(seeds)]
-
-    def draw(task):
-        name, seed, path = task
+def _draw_share(folder: str, train: str, test: str, worker: str, workers: str):
+    "Draw every `workers`-th photo of the sample, and print a line after each"
+    numbers = {"train": range(int(train)), "test": range(_FIRST_TEST, _FIRST_TEST + int(test))}
+    photos = [(part, name, *at) for part in numbers for name in SAMPLE_CLASSES for at in enumerate(numbers[part])]
+    for part, name, index, seed in photos[int(worker) :: int(workers)]:
+        path = Path(folder, part, name, f"{index:03d}.jpg")
+        path.parent.mkdir(parents=True, exist_ok=True)
         draw_dish(name, seed).save(path, quality=88)
+        print(flush=True)
 
-    threads = ThreadPoolExecutor(os.cpu_count())
+# %% ../nbs/00_sample.ipynb #d492ccd1
+def _draw_all(folder: Path, train: int, test: int):
+    "Draw the sample with a process a core and show how far it is; raises `OSError` with the reason of one that failed"
+    total = (train + test) * len(SAMPLE_CLASSES)
+    count = min(os.cpu_count() or 1, 8, total // 20 + 1)
+    code = "import sys; from foodvision.sample import _draw_share; _draw_share(*sys.argv[1:])"
+    settings = dict(env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.PIPE, text=True)
+    reading, writing = os.pipe()
+    workers = []
     try:
-        list(tqdm(threads.map(draw, tasks), "Drawing the sample", len(tasks), unit="photo", file=sys.stderr, disable=None))
+        for worker in range(count):
+            command = [sys.executable, "-c", code, *map(str, (folder, train, test, worker, count))]
+            workers.append(subprocess.Popen(command, stdout=writing, **settings))
+        os.close(writing)
+        with os.fdopen(reading) as lines:
+            for _ in tqdm(lines, "Drawing the sample", total, unit="photo", file=sys.stderr, disable=None):
+                pass
+        for worker in workers:
+            if error := worker.communicate()[1]:
+                raise OSError(error.strip().splitlines()[-1])
     finally:
-        threads.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.kill()
+            worker.wait()
