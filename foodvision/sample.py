@@ -102,7 +102,7 @@ def _slope(values: np.ndarray) -> tuple:
     wider = np.pad(values, 1, "edge")
     return (wider[2:, 1:-1] - wider[:-2, 1:-1]) * 0.5, (wider[1:-1, 2:] - wider[1:-1, :-2]) * 0.5
 
-# %% ../nbs/00_sample.ipynb #d4d94458
+# %% ../nbs/00_sample.ipynb #cdb78878
 _DETAIL = 1.5  # scenes are drawn this much larger than the photo, then scaled down: smooth edges
 _TILTS = {"above": (0.84, 1.0), "slanted": (0.48, 0.68), "low": (0.24, 0.38), "held": (1.0, 1.0), "front": (1.0, 1.0)}
 
@@ -182,7 +182,7 @@ class Scene:
             ):
                 for pen, ink in zip(pens, (rise, tuple(colour))):
                     _fill(pen, points, width * scale * self.radius, ink)
-        paint = colours[0] / 255 if paint is None else np.asarray(paint, np.float32).transpose(2, 0, 1) / 255
+        paint = (colours[0] / 255).tolist() if paint is None else np.asarray(paint, np.float32).transpose(2, 0, 1) / 255
         _shade(self, box, paint, np.asarray(relief), height, **look)
 
     def _box(self, points, margin: float) -> tuple:
@@ -213,7 +213,7 @@ def _fill(pen, points: list, width: float, ink):
     for x, y in (points[:2], points[-2:]) if width > 2 else ():
         pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=ink)
 
-# %% ../nbs/00_sample.ipynb #8eedf666
+# %% ../nbs/00_sample.ipynb #afc7f5ab
 def _shade(scene, box, paint, relief, height, rim=None, rough=0.0, gloss=0.15, shadow=0.5, mottle=0.04):
     "Light a relief and lay it over the picture; `rim` colours its low parts, `rough` adds bumps, `mottle` blotches"
     left, top, right, bottom = box
@@ -233,9 +233,11 @@ def _shade(scene, box, paint, relief, height, rim=None, rough=0.0, gloss=0.15, s
     facing = np.maximum(scene.light[2] - across * scene.light[0] - down * scene.light[1], 0) / steep
     shade = 0.42 + 0.72 * facing + mottle * grain
     shine = np.square(np.square(np.square(np.maximum(facing - 0.5, 0) * 2))) * np.minimum(steep - 1, 0.25) * (4 * gloss)
-    outer = 0 if rim is None else np.clip(1.2 - 1.5 * soft, 0, 1)
-    for plane, colour, low in zip(here, paint, paint if rim is None else np.asarray(rim) / 255):
-        colour = colour + outer * (low - colour)
+    outer = np.clip(1.2 - 1.5 * soft, 0, 1)
+    rim = None if rim is None else (np.asarray(rim) / 255).tolist()
+    for plane, colour, low in zip(here, paint, rim or (0, 0, 0)):
+        if rim:
+            colour = colour + outer * (low - colour)
         plane += mask * (np.clip(colour * shade + shine, 0, 1) - plane)
 
 # %% ../nbs/00_sample.ipynb #ffcf6669
@@ -997,8 +999,8 @@ def _cone(scene: Scene):
     if random.random() < 0.4:
         scene.put(_blob(random, 0, -0.44 - 0.42 * (count - 1), 0.11), _CHERRY, 0.18, gloss=0.9)
 
-# %% ../nbs/00_sample.ipynb #1a9f2e1c
-_VERSION = 1  # of the drawings: raise it whenever a photo changes
+# %% ../nbs/00_sample.ipynb #1ccc255e
+_VERSION = 2  # of the drawings: raise it whenever a photo changes
 
 
 def sample_directory(
