@@ -84,7 +84,7 @@ def cache_folder(
     "A folder for what can be made again, under the user's cache (https://specifications.freedesktop.org/basedir-spec)"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foodvision" / name
 
-# %% ../nbs/00_run.ipynb #a8f883f7
+# %% ../nbs/00_run.ipynb #b01241e0
 @dataclass(frozen=True)
 class Config:
     "Every choice of a run; saved in its folder as part of `config.json`"
@@ -109,7 +109,7 @@ class Config:
     on_bad_image: str = "fail"  # An unreadable photo: `fail` names it and stops, `skip` leaves it out and lists it
     backup_minutes: float = 5.0  # Longest time between two backups, so the most work a kill can cost
     backup_steps: int = 0  # Also back up after this many steps; 0 goes by time alone
-    cache_gigabytes: float = 2.0  # Decoded photos are kept in memory up to this size, else decoded each epoch
+    cache_gigabytes: float = 2.0  # Decoded photos are kept in memory up to this size, else in a file on the disk
     seed: int = 42  # Fixes the validation cut, the order of photos, augmentation, dropout and first weights
     deterministic: bool = True  # Same config, same machine: same weights, bit for bit
 
