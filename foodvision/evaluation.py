@@ -811,7 +811,7 @@ def _confidence_section(facts, photos):
         ("figure", "reliability", photos["plots"]["reliability"]),
     ]
 
-# %% ../nbs/07_evaluation.ipynb #03dc9a6b
+# %% ../nbs/07_evaluation.ipynb #d35c78fe
 def _unsure_section(facts, photos):
     "The threshold, what it lets through and what it cannot catch"
     threshold, apart = facts["threshold"], facts["separation"]
@@ -830,7 +830,7 @@ def _unsure_section(facts, photos):
     limits = (
         "What this cannot catch: a dish outside the classes that looks like one of them; a known dish called wrongly "
         "with confidence (the photos above); a picture made to deceive. The AUROC holds for these pictures of other "
-        "things; drawn ones are mostly easier to notice than photos. Where it matters, measure with photos of your own."
+        "things alone; other dishes are harder to notice. Where it matters, measure with photos of your own."
     )
     covered = [(float(share), risk) for share, risk in facts["risk_at_coverage"].items()]
     return "When it says “not sure”", [
