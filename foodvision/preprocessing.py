@@ -32,7 +32,7 @@ class BadImage(UserError):
     def __reduce__(self):  # exceptions travel between processes by pickle, which would pass the message alone
         return type(self), (self.name, self.reason)
 
-# %% ../nbs/01_preprocessing.ipynb #7fd17688
+# %% ../nbs/01_preprocessing.ipynb #778ba231
 _LARGEST_BYTES = 512 * 2**20
 
 
@@ -45,7 +45,7 @@ def _read_file(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise UserError(f"{path} is not an ordinary file")
         if status.st_size > _LARGEST_BYTES:
-            raise BadImage(str(path), f"{status.st_size / 2**20:.0f} MiB is too large (at most {_LARGEST_BYTES // 2**20})")
+            raise BadImage(str(path), f"{status.st_size >> 20} MiB is too large, at most {_LARGEST_BYTES >> 20} is read")
         return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"No such photo: {path}") from None
