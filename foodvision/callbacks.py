@@ -217,7 +217,7 @@ def _draw_counts(counts, class_names):
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
-# %% ../nbs/05_callbacks.ipynb #cdb60587
+# %% ../nbs/05_callbacks.ipynb #34b77fe1
 class Backup:
     "The newest backup of a training and the one before it, in a folder"
 
@@ -226,7 +226,8 @@ class Backup:
         folder: str | Path,  # Where the backups stand; made if its parent is there
     ):
         self.folder = Path(folder)
-        self.next, self.newest, self.previous = (self.folder / f"{name}.backup" for name in ("next", "newest", "previous"))
+        names = ("next", "newest", "previous")
+        self.next, self.newest, self.previous = (self.folder / f"{name}.backup" for name in names)
         self.seconds = 0.0  # spent writing, for the record
 
     def save(
@@ -237,7 +238,7 @@ class Backup:
         "Write a backup; raises `UserError` if the run's folder is gone"
         started = time.perf_counter()
         if not self.folder.parent.exists():
-            raise UserError(f"{self.folder.parent} was removed while the training ran; nothing more can be saved there.", 1)
+            raise UserError(f"{self.folder.parent} was removed while the training ran; nothing can be saved there.", 1)
         self.folder.mkdir(exist_ok=True)
         content = io.BytesIO()
         np.savez(content, state=json.dumps(state), **{f"array_{i}": array for i, array in enumerate(arrays)})
@@ -265,13 +266,13 @@ class Backup:
         "Remove both backups"
         shutil.rmtree(self.folder, ignore_errors=True)
 
-# %% ../nbs/05_callbacks.ipynb #239445ef
+# %% ../nbs/05_callbacks.ipynb #fa524e33
 class Interrupted(UserError):
     "The training was asked to stop and did, after saving a backup; the message says how to resume"
 
 
 class StopRequest:
-    "Within `with StopRequest(...) as stop`, SIGTERM and Ctrl-C are noted in `stop.signal` instead of ending the process"
+    "Within `with StopRequest(...) as stop`, SIGTERM and Ctrl-C are noted in `stop.signal` and do not end the process"
 
     def __init__(
         self,

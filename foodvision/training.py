@@ -59,11 +59,10 @@ def backbone_features(
     _bound_cache(folder, gigabytes, keep=place)
     return np.concatenate(shards)
 
-# %% ../nbs/06_training.ipynb #c61f626e
+# %% ../nbs/06_training.ipynb #66b4ab7b
 def _part(decoded, first, last):
     "Photos `first` to `last` of a decoded split"
-    images = None if decoded.images is None else decoded.images[first:last]
-    return replace(decoded, split=decoded.split.take(slice(first, last)), images=images)
+    return replace(decoded, split=decoded.split.take(slice(first, last)), images=decoded.images[first:last])
 
 
 def _read_shard(path):
@@ -92,9 +91,11 @@ def _bound_cache(folder, gigabytes, keep):
             shutil.rmtree(place, ignore_errors=True)
             del size[place]
 
-# %% ../nbs/06_training.ipynb #95b8c53a
-def _fit_stage(run, stage, title, model, classifier, batches, photo_count, validation, epochs, learning_rate, stop, extra=()):
-    "Train `model`, which shares its layers with `classifier`, for one stage of `run`, from its backup if there is one"
+# %% ../nbs/06_training.ipynb #c9db15c0
+def _fit_stage(
+    run, stage, title, model, classifier, batches, photo_count, validation, epochs, learning_rate, stop, extra=()
+):
+    "Train `model`, which shares its layers with `classifier`, for a stage of `run`; from its backup if there is one"
     config = run.config
     steps = steps_per_epoch(photo_count, config.batch_size)
     before = [row for row in run.history if row["stage"] != stage]
@@ -119,11 +120,13 @@ def _fit_stage(run, stage, title, model, classifier, batches, photo_count, valid
     )  # fmt: skip
     epoch = resumable.epoch - len(before)
     progress.done = epoch * steps + resumable.step
-    model.fit(batches(epoch, resumable.step), steps_per_epoch=steps, initial_epoch=resumable.epoch,
-              epochs=resumable.epochs, validation_data=validation, callbacks=resumable, verbose=0, shuffle=False)  # fmt: skip
+    model.fit(
+        batches(epoch, resumable.step), steps_per_epoch=steps, initial_epoch=resumable.epoch, epochs=resumable.epochs,
+        validation_data=validation, callbacks=resumable, verbose=0, shuffle=False,
+    )  # fmt: skip
     return resumable.backup.seconds
 
-# %% ../nbs/06_training.ipynb #78924e13
+# %% ../nbs/06_training.ipynb #01ff85c6
 def extract_features(
     run: Run,  # Whose configuration says how; history, best model and backups go into its folder
     model: keras.Model,  # A classifier of `build_model`; its head is trained, its backbone is not touched
@@ -145,8 +148,10 @@ def extract_features(
     batches = lambda epoch, step: training_batches(
         seen, config.batch_size, config.seed, config.image_size, augment=False, epoch=epoch, step=step
     )
-    _fit_stage(run, "feature_extraction", "Stage 1, feature extraction", head, model, batches, len(seen),
-               evaluation_batches(checked, config.batch_size), config.feature_epochs, config.head_learning_rate, stop)  # fmt: skip
+    _fit_stage(
+        run, "feature_extraction", "Stage 1, feature extraction", head, model, batches, len(seen),
+        evaluation_batches(checked, config.batch_size), config.feature_epochs, config.head_learning_rate, stop,
+    )  # fmt: skip
 
 
 def _backup_stage(run):
@@ -175,8 +180,8 @@ def fine_tune(
                config.fine_tune_epochs, config.fine_tune_learning_rate, stop,
                extra=[lambda history: ConfusionImage(logs, checked, names, history)])  # fmt: skip
 
-# %% ../nbs/06_training.ipynb #a2ea5dca
-_AUGMENTED_SCALE = 1.15  # photos to be augmented are kept this much larger than the model sees them
+# %% ../nbs/06_training.ipynb #ebf9f4b7
+_AUGMENTED_SCALE = 9 / 8  # photos to be augmented are kept this much larger than the model sees them
 
 
 def _prepare(config):
@@ -234,7 +239,8 @@ def train(
         extract_features(run, model, training, validation, stop)
         if config.fine_tune_epochs:
             if config.augment:
-                training = decode_split(training.split, round(config.image_size * _AUGMENTED_SCALE), config.cache_gigabytes)
+                larger = round(config.image_size * _AUGMENTED_SCALE)
+                training = decode_split(training.split, larger, config.cache_gigabytes)
             fine_tune(run, model, training, validation, stop)
     seconds = {stage: sum(row["seconds"] for row in run.history if row["stage"] == stage) for stage in _STAGES}
     run.record(seconds=seconds, complete=True)
@@ -260,7 +266,7 @@ def _open_to_resume(config, directory):
 def _check_unchanged(run, facts, accept_changes):
     "Raise `UserError` naming what is different from when the run was started, unless that was accepted"
     if facts["class_names"] != run.info.get("class_names"):
-        raise UserError(f"The classes in {run.config.data} are not those that {run.path} was started with; start a new run.")
+        raise UserError(f"{run.config.data} has other classes than when {run.path} was started; start a new run.")
     now = {"data": facts["data"]["fingerprint"][:12], "policy": facts["policy"], "threads": facts["threads"],
            "accelerators": facts["device"]["accelerators"], **package_versions()}  # fmt: skip
     was = {"data": run.info["data"]["fingerprint"][:12], "policy": run.info["policy"], "threads": run.info["threads"],
@@ -270,7 +276,8 @@ def _check_unchanged(run, facts, accept_changes):
         raise UserError(f"Since {run.path} was started, {'; '.join(changed)}. The resumed run would not end as an "
                         "uninterrupted one. Go on all the same with --accept-changes.")  # fmt: skip
     if changed:
-        run.record(**facts, versions=package_versions(), accepted_changes=run.info.get("accepted_changes", []) + changed)
+        accepted = run.info.get("accepted_changes", []) + changed
+        run.record(**facts, versions=package_versions(), accepted_changes=accepted)
 
 # %% ../nbs/06_training.ipynb #d9ae46bd
 def plot_history(
