@@ -140,7 +140,7 @@ def predict(
         print(f"foodvision: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
-# %% ../nbs/11_cli.ipynb #edc58698
+# %% ../nbs/11_cli.ipynb #e44e51af
 def info(
     run: str | None = None,  # A run folder; without one, what is installed on this machine
 ):
@@ -162,13 +162,15 @@ def _run_facts(run):
     config, known = run.config, run.info
     data, seconds = known.get("data", {}), known.get("seconds", {})
     best = min((row["val_loss"], row["val_accuracy"]) for row in run.history) if run.history else None
+    classes, counts = known.get("class_names", []), data.get("counts", {})
+    state = "complete" if known["complete"] else f"unfinished; resume with: foodvision train --resume {run.path}"
     return {
-        "run": run.path, "state": "complete" if known["complete"] else f"unfinished; resume with: foodvision train --resume {run.path}",
-        "data": f"{data.get('name', config.data)}: " + ", ".join(f"{n:,} {name}" for name, n in data.get("counts", {}).items()),
-        "classes": ", ".join(known.get("class_names", [])[:12]) + (", …" if len(known.get("class_names", [])) > 12 else ""),
+        "run": run.path, "state": state,
+        "data": f"{data.get('name', config.data)}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()),
+        "classes": ", ".join(classes[:12]) + (", …" if len(classes) > 12 else ""),
         "photos": f"{data.get('photo_sizes', '?')} pixels (median), scaled to {config.image_size}",
         "model": f"{config.backbone}, weights {config.weights}, policy {known.get('policy', config.policy)}",
-        "training": ", ".join(f"{name.replace('_', ' ')} {value:.0f} s" for name, value in seconds.items()) or "not finished",
+        "training": ", ".join(f"{stage.replace('_', ' ')} {s:.0f} s" for stage, s in seconds.items()) or "not finished",
         "validation": f"accuracy {best[1]:.1%} at the best epoch" if best else "no finished epoch",
         "versions": ", ".join(f"{name} {version}" for name, version in known["versions"].items()),
     }  # fmt: skip
