@@ -95,18 +95,18 @@ def train(
         _report(finished)
     print(f"Run: {finished.path}")
 
-# %% ../nbs/11_cli.ipynb #e1e1f86d
+# %% ../nbs/11_cli.ipynb #dc6c14ed
 def _report(run, data=None):
     "Evaluate a run and print its headline"
     _import_tensorflow()
     from foodvision.evaluation import evaluate as evaluate_run
 
     metrics = evaluate_run(run, data)
-    for name in ("top_1", "top_5"):
+    for name in ("top_1", "top_5")[: 1 + (len(run.class_names) > 5)]:  # of five classes the top five are always right
         low, high = metrics[name]["interval"]
         interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
         print(f"{name.replace('_', '-')}: {metrics[name]['value']:.1%}  ({interval})")
-    print(f"Report: {run.path / 'report' / 'report.html'}")
+    print(f"Report: {Path(metrics['report']) / 'report.html'}")
 
 
 def evaluate(

@@ -6,11 +6,10 @@
 __all__ = ['IMAGENET_FOOD', 'backbone_names', 'build_model', 'split_model', 'freeze', 'unfreeze', 'parameter_counts',
            'save_model', 'load_model', 'imagenet_classifier']
 
-# %% ../nbs/04_model.ipynb #033cc4c6
+# %% ../nbs/04_model.ipynb #8511c1e2
 import difflib
 import hashlib
 import inspect
-import json
 import math
 import os
 import pickle
@@ -239,7 +238,7 @@ def _is_reachable(address: str, seconds: float = 5) -> bool:
     thread.join(seconds + 1)
     return bool(answers)
 
-# %% ../nbs/04_model.ipynb #8b7c8d35
+# %% ../nbs/04_model.ipynb #71927c5a
 @contextmanager
 def _downloading(name: str, weights):
     "Make one clear line of a download that cannot be done, or a photo size that the backbone cannot take"
@@ -253,9 +252,13 @@ def _downloading(name: str, weights):
         yield
     except ValueError as error:
         smallest = re.search(r"at least (\d+)x", str(error))
-        raise UserError(f"image_size is too small for {name}: it must be {smallest[1]} or more") if smallest else error
+        if not smallest:
+            raise
+        raise UserError(f"image_size is too small for {name}: it must be {smallest[1]} or more") from None
     except Exception as error:  # Keras raises a bare Exception for a failed download
-        raise failed if "URL fetch failure" in str(error) or isinstance(error, OSError) else error
+        if "URL fetch failure" not in str(error) and not isinstance(error, OSError):
+            raise
+        raise failed from None
 
 # %% ../nbs/04_model.ipynb #bd5cf11a
 def _application(name: str, image_size: int, weights: str | None) -> keras.Model:

@@ -10,7 +10,7 @@ from conftest import NOTEBOOKS, ROOT, run
 
 LONGEST_CELL = 45  # Lines of code; a class cannot be split over cells, so its methods are measured instead
 LONGEST_METHOD = 40
-LONGEST_LINE = 120  # Columns
+LONGEST_LINE = 140  # Columns
 BYTES, PICTURES = 200_000, 4  # Saved outputs of one notebook
 BUDGET_SECONDS = 120  # For one notebook while another runs beside it on the other core; beyond it, it says so
 seconds_by_notebook = {}
