@@ -32,7 +32,7 @@ class BadImage(UserError):
     def __reduce__(self):  # exceptions travel between processes by pickle, which would pass the message alone
         return type(self), (self.name, self.reason)
 
-# %% ../nbs/01_preprocessing.ipynb #778ba231
+# %% ../nbs/01_preprocessing.ipynb #10d00e12
 _LARGEST_BYTES = 512 * 2**20
 
 
@@ -45,7 +45,7 @@ def _read_file(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise UserError(f"{path} is not an ordinary file")
         if status.st_size > _LARGEST_BYTES:
-            raise BadImage(str(path), f"{status.st_size >> 20} MiB is too large, at most {_LARGEST_BYTES >> 20} is read")
+            raise BadImage(str(path), f"{status.st_size >> 20} MiB is over the limit of {_LARGEST_BYTES >> 20}")
         return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"No such photo: {path}") from None
@@ -135,37 +135,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     except Exception:  # notes are free-form bytes; damaged ones raise whatever the parser met
         return None
 
-# %% ../nbs/01_preprocessing.ipynb #53244fbd
-def decode_image(
-    source: str | Path | bytes | Image.Image | np.ndarray,  # A file, its bytes, a Pillow image, or uint8 pixels (h, w, 3) or (h, w)
-    size: int | None = None,  # Side of the square to scale the whole photo to, in pixels; `None` keeps its own size
-    name: str | None = None,  # What to call the photo in an error; the path by default
-) -> np.ndarray:  # uint8 (size, size, 3), RGB, 0 to 255
-    """Decode a photo into the pixels that a model is shown.
-
-    Honours the EXIF orientation, takes the first frame of an animation, lays transparency on white; colour
-    profiles are not applied. Raises `BadImage` (exit code 1) if the photo is damaged, cut off, over 89 megapixels
-    or no photo, and `UserError` (2) if there is no such file or the arguments make no sense.
-    """
-    if size is not None and (isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not 1 <= size <= 16384):
-        raise UserError(f"size must be a whole number of pixels from 1 to 16384, and is {size!r}")
-    if isinstance(source, (str, Path)):
-        name = name or str(source)
-        source = _read_file(Path(source))
-    name = name or "the image"
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        image = _open_image(bytes(source), size, name)
-    else:
-        image = _given_image(source, name)
-    try:
-        turn, image = _turn(image), _to_rgb(image)
-        if size is not None and image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
-        return np.array(image if turn is None else image.transpose(turn))
-    except Exception as error:
-        raise BadImage(name, f"its pixels cannot be converted ({error})") from None
-
-
+# %% ../nbs/01_preprocessing.ipynb #761d1a9f
 def _given_image(source, name: str) -> Image.Image:
     "A Pillow image from one, or from an array of pixels"
     if isinstance(source, np.ndarray):
@@ -185,7 +155,38 @@ def _given_image(source, name: str) -> Image.Image:
         raise BadImage(name, "it has no pixels")
     return source
 
-# %% ../nbs/01_preprocessing.ipynb #936a20d5
+# %% ../nbs/01_preprocessing.ipynb #35438db7
+def decode_image(
+    source: str | Path | bytes | Image.Image | np.ndarray,  # A file, bytes, Pillow image, or uint8 (h, w, 3) or (h, w)
+    size: int | None = None,  # Side of the square to scale the whole photo to, in pixels; `None` keeps its own size
+    name: str | None = None,  # What to call the photo in an error; the path by default
+) -> np.ndarray:  # uint8 (size, size, 3), RGB, 0 to 255
+    """Decode a photo into the pixels that a model is shown.
+
+    Honours the EXIF orientation, takes the first frame of an animation, lays transparency on white; colour
+    profiles are not applied. Raises `BadImage` (exit code 1) if the photo is damaged, cut off, over 89 megapixels
+    or no photo, and `UserError` (2) if there is no such file or the arguments make no sense.
+    """
+    whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+    if size is not None and not (whole and 1 <= size <= 16384):
+        raise UserError(f"size must be a whole number of pixels from 1 to 16384, and is {size!r}")
+    if isinstance(source, (str, Path)):
+        name = name or str(source)
+        source = _read_file(Path(source))
+    name = name or "the image"
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        image = _open_image(bytes(source), size, name)
+    else:
+        image = _given_image(source, name)
+    try:
+        turn, image = _turn(image), _to_rgb(image)
+        if size is not None and image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return np.array(image if turn is None else image.transpose(turn))
+    except Exception as error:
+        raise BadImage(name, f"its pixels cannot be converted ({error})") from None
+
+# %% ../nbs/01_preprocessing.ipynb #dbab24e1
 _CROP_AREA = (0.6, 1.0)  # share of the photo's area that the crop keeps
 _CROP_SHAPE = 4 / 3  # most that the crop's width-to-height differs from the photo's, either way
 _COLOR_SHIFT = 0.15  # most that brightness, contrast and saturation change, as a share
@@ -216,7 +217,7 @@ def augment_image(
 
 
 def _crop_box(area, shape, top, left, flip):
-    "Corners (y1, x1, y2, x2) of a crop in shares of the photo, from four numbers in [0, 1); a flip swaps left and right"
+    "Corners (y1, x1, y2, x2) of a crop in shares of the photo, from numbers in [0, 1); a flip swaps left and right"
     import tensorflow as tf
 
     area = _CROP_AREA[0] + (_CROP_AREA[1] - _CROP_AREA[0]) * area
