@@ -78,7 +78,7 @@ def decode_split(
             bar.update(count)
     return _without(bad, split, size, images)
 
-# %% ../nbs/02_pipeline.ipynb #3dd0d548
+# %% ../nbs/02_pipeline.ipynb #7b8b5ebc
 def _decode_photo(split, i, size) -> np.ndarray:
     "Photo `i` of a split; whatever is wrong with it is a `BadImage` with its name"
     name = str(split.names[i])
@@ -112,6 +112,11 @@ def _on_disk(shape) -> np.ndarray:
             f"{free / 1e9:.1f} GB free. Make room, lower image_size, or raise cache_gigabytes.", 1)  # fmt: skip
     with tempfile.TemporaryFile(dir=folder) as file:
         file.truncate(size)
+        if hasattr(os, "posix_fallocate"):  # claim the space now: a disk found full later would kill the process
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                raise UserError(f"No {size / 1e9:.1f} GB for decoded photos in {folder}: {error.strerror}", 1) from None
         return np.memmap(file, np.uint8, "r+", shape=shape)
 
 # %% ../nbs/02_pipeline.ipynb #d8c618d3
