@@ -6,7 +6,8 @@
 __all__ = ['EpochHistory', 'TensorBoardLog', 'read_tensorboard', 'BestModel', 'StopOnBadLoss', 'Progress', 'ConfusionImage',
            'Backup', 'Interrupted', 'StopRequest', 'Resumable']
 
-# %% ../nbs/05_callbacks.ipynb #84795fd5
+# %% ../nbs/05_callbacks.ipynb #29135d13
+import contextlib
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ import signal
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import keras
@@ -153,7 +155,7 @@ class StopOnBadLoss(keras.callbacks.Callback):
                 f"Try a learning rate of {rate / 10:g}, or policy float32 if it was a mixed one. "
                 "The best model of the epochs before is kept.", 1)  # fmt: skip
 
-# %% ../nbs/05_callbacks.ipynb #15a37538
+# %% ../nbs/05_callbacks.ipynb #588fff79
 class Progress(keras.callbacks.Callback):
     "Show a progress bar over all epochs of a stage, with time left and the newest scores"
 
@@ -165,7 +167,7 @@ class Progress(keras.callbacks.Callback):
         done: int = 0,  # Steps that a resumed stage has behind it
     ):
         super().__init__()
-        self.title, self.steps, self.epochs, self.done = title, steps, epochs, done
+        self.title, self.steps, self.epochs, self.done, self.bar = title, steps, epochs, done, None
 
     def on_train_begin(self, logs=None):
         self.bar = tqdm(total=self.steps * self.epochs, initial=self.done, desc=self.title, unit="step")
@@ -177,7 +179,12 @@ class Progress(keras.callbacks.Callback):
         self.bar.set_postfix({name: f"{logs[name]:.3f}" for name in ("val_loss", "val_accuracy") if name in logs})
 
     def on_train_end(self, logs=None):
-        self.bar.close()
+        self.close()
+
+    def close(self):
+        "End the bar's line, so that what is said next has one of its own"
+        if self.bar is not None:
+            self.bar.close()
 
 # %% ../nbs/05_callbacks.ipynb #161f9a2a
 class ConfusionImage(keras.callbacks.Callback):
@@ -217,7 +224,7 @@ def _draw_counts(counts, class_names):
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
-# %% ../nbs/05_callbacks.ipynb #34b77fe1
+# %% ../nbs/05_callbacks.ipynb #d9a7470d
 class Backup:
     "The newest backup of a training and the one before it, in a folder"
 
@@ -239,6 +246,8 @@ class Backup:
         started = time.perf_counter()
         if not self.folder.parent.exists():
             raise UserError(f"{self.folder.parent} was removed while the training ran; nothing can be saved there.", 1)
+        if self.seconds:
+            self.check()  # once begun, a folder that is new is not the one that was there
         self.folder.mkdir(exist_ok=True)
         content = io.BytesIO()
         np.savez(content, state=json.dumps(state), **{f"array_{i}": array for i, array in enumerate(arrays)})
@@ -251,16 +260,32 @@ class Backup:
         self.seconds += time.perf_counter() - started
 
     def load(self) -> tuple[dict, list[np.ndarray]] | None:  # The state and the arrays; None if there is no backup
-        "Read the newest backup that is whole, and say if it is not the newest"
+        "Read the newest backup that is whole; one that is not is said to be so, and put aside as `*.damaged`"
+        damaged = False
         for path in (self.next, self.newest, self.previous):
             if path.exists():
-                content = path.read_bytes()
-                if hashlib.sha256(content[32:]).digest() == content[:32]:
-                    with np.load(io.BytesIO(content[32:]), allow_pickle=False) as archive:
-                        arrays = [archive[f"array_{i}"] for i in range(len(archive.files) - 1)]
-                        return json.loads(str(archive["state"])), arrays
-                print(f"The backup {path.name} is damaged (its checksum is wrong); using the one before it.")
+                with contextlib.suppress(ValueError, KeyError, zipfile.BadZipFile):
+                    return self._unpack(path.read_bytes())
+                print(f"The backup {path.name} is damaged; looking for the one before it.")
+                os.replace(path, path.with_suffix(".damaged"))
+                damaged = True
+        if damaged:
+            print("No whole backup is left; starting again from the beginning.")
         return None
+
+    @staticmethod
+    def _unpack(content):
+        "State and arrays from a backup's bytes; `ValueError` if the checksum is wrong or there are pickles in it"
+        if hashlib.sha256(content[32:]).digest() != content[:32]:
+            raise ValueError("the checksum is wrong")
+        with np.load(io.BytesIO(content[32:]), allow_pickle=False) as archive:
+            arrays = [archive[f"array_{i}"] for i in range(len(archive.files) - 1)]
+            return json.loads(str(archive["state"])), arrays
+
+    def check(self):
+        "Raise `UserError` if the folder of the backups is gone"
+        if not self.folder.exists():
+            raise UserError(f"{self.folder.parent} was removed while the training ran; nothing can be saved there.", 1)
 
     def remove(self):
         "Remove both backups"
@@ -300,7 +325,7 @@ class StopRequest:
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
 
-# %% ../nbs/05_callbacks.ipynb #410155f8
+# %% ../nbs/05_callbacks.ipynb #d51d257e
 _KERAS_STATE = {
     keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "stopped_epoch"),
     keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
@@ -337,8 +362,8 @@ class Resumable(keras.callbacks.CallbackList):
         state = self.saved[0] if self.saved else {"epoch": first_epoch, "step": 0, "stopped": False}
         self.epoch, self.step = state["epoch"], state["step"]
         self.epochs = self.epoch if state["stopped"] else first_epoch + epochs  # early stopping had spoken
-        if self.saved:
-            self._cut_logs(state["log_sizes"])
+        if self.saved or not found:
+            self._cut_logs(state.get("log_sizes", {}))
         super().__init__(callbacks, add_history=True, model=model, epochs=self.epochs, steps=steps)
         _create_state(model)
         self._skip_done_steps()
@@ -401,6 +426,7 @@ class Resumable(keras.callbacks.CallbackList):
             self.stop.check()
 
     def on_epoch_end(self, epoch, logs=None):
+        self.backup.check()  # before the history is written, which would make a removed folder again
         super().on_epoch_end(epoch, logs)
         self._save(epoch + 1, 0)
 

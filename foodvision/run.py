@@ -169,7 +169,37 @@ def package_versions() -> dict:  # Version by package name, "not installed" wher
             versions[name] = "not installed"
     return versions
 
-# %% ../nbs/00_run.ipynb #a56f5564
+# %% ../nbs/00_run.ipynb #210752ac
+_LARGEST_JSON = 64 * 2**20
+
+
+def _read_json(path: Path, kind: type):
+    "What a JSON file of a run holds; `UserError` unless it is of `kind`"
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ValueError(f"it is larger than {_LARGEST_JSON // 2**20} MiB")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, kind):
+            raise ValueError(f"it holds no {kind.__name__}")
+        return content
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as a run's: {str(error)[:200]}") from None
+
+
+def _is_names(value) -> bool:
+    "Whether a value can be class names"
+    named = isinstance(value, list) and all(isinstance(name, str) and name for name in value)
+    return named and len(set(value)) == len(value) >= 2
+
+
+_FACTS = {  # what must hold for a fact that is there
+    "class_names": _is_names,
+    "complete": lambda value: isinstance(value, bool),
+    "temperature": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6,
+    **dict.fromkeys(["versions", "data", "device", "seconds"], lambda value: isinstance(value, dict)),
+}
+
+# %% ../nbs/00_run.ipynb #937461d8
 class Run:
     "A run folder: `Run.create` makes a new one, `Run.open` reads one back"
 
@@ -222,13 +252,14 @@ class Run:
         path = Path(path)
         if not path.is_dir():
             raise UserError(f"No run folder at {path}. Train one with: foodvision train --run {path}")
-        try:
-            info = json.loads((path / "config.json").read_text(encoding="utf-8"))
-            return cls(path, info)
-        except FileNotFoundError:
-            raise UserError(f"{path} is not a run folder: it has no config.json") from None
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise UserError(f"{path / 'config.json'} cannot be read as a run's configuration: {error}") from None
+        if not (path / "config.json").exists():
+            raise UserError(f"{path} is not a run folder: it has no config.json")
+        info = _read_json(path / "config.json", dict)
+        if wrong := next((name for name, holds in _FACTS.items() if name in info and not holds(info[name])), None):
+            raise UserError(f"{path / 'config.json'} cannot be read as a run's configuration: {wrong} is not sound")
+        if not isinstance(info.get("config"), dict):
+            raise UserError(f"{path / 'config.json'} cannot be read as a run's configuration: it lacks config")
+        return cls(path, info)
 
     def record(
         self,
@@ -264,7 +295,7 @@ class Run:
     def history(self) -> list[dict]:
         "One row an epoch, both stages; empty before the first epoch is over"
         path = self.path / "history.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        return _read_json(path, list) if path.exists() else []
 
     def __repr__(self):
         return f"Run({str(self.path)!r})"

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['backbone_features', 'extract_features', 'fine_tune', 'train', 'plot_history']
 
-# %% ../nbs/06_training.ipynb #4964db46
+# %% ../nbs/06_training.ipynb #c2bf1125
 import hashlib
 import json
 import os
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,14 +92,14 @@ def _bound_cache(folder, gigabytes, keep):
             shutil.rmtree(place, ignore_errors=True)
             del size[place]
 
-# %% ../nbs/06_training.ipynb #c9db15c0
+# %% ../nbs/06_training.ipynb #02290983
 def _fit_stage(
     run, stage, title, model, classifier, batches, photo_count, validation, epochs, learning_rate, stop, extra=()
 ):
     "Train `model`, which shares its layers with `classifier`, for a stage of `run`; from its backup if there is one"
     config = run.config
     steps = steps_per_epoch(photo_count, config.batch_size)
-    before = [row for row in run.history if row["stage"] != stage]
+    before = [row for row in run.history if stage == "fine_tuning" and row["stage"] != stage]
     accelerated = bool(device_summary()["accelerators"])
     model.compile(
         scaled_optimizer(keras.optimizers.Adam(learning_rate), run.info["policy"]), "sparse_categorical_crossentropy",
@@ -180,7 +181,7 @@ def fine_tune(
                config.fine_tune_epochs, config.fine_tune_learning_rate, stop,
                extra=[lambda history: ConfusionImage(logs, checked, names, history)])  # fmt: skip
 
-# %% ../nbs/06_training.ipynb #ebf9f4b7
+# %% ../nbs/06_training.ipynb #54e83ee8
 _AUGMENTED_SCALE = 9 / 8  # photos to be augmented are kept this much larger than the model sees them
 
 
@@ -211,7 +212,7 @@ def _threads():
     "Threads that a kernel may use; another number adds floats in another order"
     return tf.config.threading.get_intra_op_parallelism_threads() or device_summary()["cores"]
 
-
+# %% ../nbs/06_training.ipynb #bcf4d9a2
 def train(
     config: Config | None,  # Every choice; may be None to resume with the run's own
     directory: str | Path,  # The run's folder
@@ -236,21 +237,44 @@ def train(
     else:
         run = Run.create(directory, config, overwrite, **facts)
     with StopRequest(f"Stopped, with a backup. Carry on with: foodvision train --resume {run.path}") as stop:
-        extract_features(run, model, training, validation, stop)
-        if config.fine_tune_epochs:
-            if config.augment:
-                larger = round(config.image_size * _AUGMENTED_SCALE)
-                training = decode_split(training.split, larger, config.cache_gigabytes)
-            fine_tune(run, model, training, validation, stop)
-    seconds = {stage: sum(row["seconds"] for row in run.history if row["stage"] == stage) for stage in _STAGES}
-    run.record(seconds=seconds, complete=True)
+        with _explained(run):
+            extract_features(run, model, training, validation, stop)
+            if config.fine_tune_epochs:
+                if config.augment:
+                    larger = round(config.image_size * _AUGMENTED_SCALE)
+                    training = decode_split(training.split, larger, config.cache_gigabytes)
+                fine_tune(run, model, training, validation, stop)
+    run.record(seconds=_seconds_by_stage(run), complete=True)
     Backup(run.path / "backup").remove()
     return run
 
+# %% ../nbs/06_training.ipynb #ae347115
+def _seconds_by_stage(run):
+    "How long the epochs of each stage took together"
+    seconds = {}
+    for row in run.history:
+        seconds[row["stage"]] = seconds.get(row["stage"], 0) + row["seconds"]
+    return seconds
 
-_STAGES = {"feature_extraction": "Feature extraction", "fine_tuning": "Fine-tuning"}
+# %% ../nbs/06_training.ipynb #ad27eaa2
+@contextmanager
+def _explained(run: Run):
+    "Make what the system says about files, while `run` trains, a `UserError` that says what is kept"
+    try:
+        yield
+    except OSError as error:
+        if not (run.path / "config.json").exists():
+            raise UserError(f"{run.path} was removed while the training ran; nothing can be saved there.", 1) from error
+        reason = error.strerror or str(error).splitlines()[0][:200]
+        place = f" ({error.filename})" if error.filename else ""
+        backup, best = Backup(run.path / "backup"), run.model_path.exists()
+        kept = ["the last backup"] * (backup.newest.exists() or backup.previous.exists()) + ["the best model so far"] * best
+        raise UserError(
+            f"{reason}{place} while training into {run.path}. "
+            + (f"Whole and kept there: {' and '.join(kept)}. " if kept else "Nothing was learnt yet. ")
+            + f"Mend that, then carry on with: foodvision train --resume {run.path}", 1) from error  # fmt: skip
 
-
+# %% ../nbs/06_training.ipynb #f6d49f20
 def _open_to_resume(config, directory):
     "The run to carry on with; raises `UserError` if `config` is not the one it was started with"
     run = Run.open(directory)
