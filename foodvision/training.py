@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['backbone_features', 'extract_features', 'fine_tune', 'train', 'plot_history']
 
-# %% ../nbs/06_training.ipynb #c2bf1125
+# %% ../nbs/06_training.ipynb #877a3453
 import hashlib
 import json
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
@@ -60,7 +61,7 @@ def backbone_features(
     _bound_cache(folder, gigabytes, keep=place)
     return np.concatenate(shards)
 
-# %% ../nbs/06_training.ipynb #66b4ab7b
+# %% ../nbs/06_training.ipynb #a8db578a
 def _part(decoded, first, last):
     "Photos `first` to `last` of a decoded split"
     return replace(decoded, split=decoded.split.take(slice(first, last)), images=decoded.images[first:last])
@@ -76,8 +77,9 @@ def _read_shard(path):
 
 
 def _digest(model, key, names):
-    "A name for the features: a checksum of the weights, the photos, and the versions that compute with them"
+    "A name for the features: a checksum of layers, weights and photos, and the versions that compute with them"
     digest = hashlib.sha256(json.dumps([key, names.tolist(), package_versions()]).encode())
+    digest.update(re.sub(r"_\d+\b", "", model.to_json()).encode())  # Keras numbers layers by how many were made before
     for weights in model.get_weights():
         digest.update(np.ascontiguousarray(weights).tobytes())
     return digest.hexdigest()[:24]
@@ -92,7 +94,7 @@ def _bound_cache(folder, gigabytes, keep):
             shutil.rmtree(place, ignore_errors=True)
             del size[place]
 
-# %% ../nbs/06_training.ipynb #02290983
+# %% ../nbs/06_training.ipynb #c4627f52
 def _fit_stage(
     run, stage, title, model, classifier, batches, photo_count, validation, epochs, learning_rate, stop, extra=()
 ):
@@ -121,10 +123,13 @@ def _fit_stage(
     )  # fmt: skip
     epoch = resumable.epoch - len(before)
     progress.done = epoch * steps + resumable.step
-    model.fit(
-        batches(epoch, resumable.step), steps_per_epoch=steps, initial_epoch=resumable.epoch, epochs=resumable.epochs,
-        validation_data=validation, callbacks=resumable, verbose=0, shuffle=False,
-    )  # fmt: skip
+    try:
+        model.fit(
+            batches(epoch, resumable.step), steps_per_epoch=steps, initial_epoch=resumable.epoch,
+            epochs=resumable.epochs, validation_data=validation, callbacks=resumable, verbose=0, shuffle=False,
+        )  # fmt: skip
+    finally:
+        progress.close()
     return resumable.backup.seconds
 
 # %% ../nbs/06_training.ipynb #01ff85c6
