@@ -1,0 +1,245 @@
+"""What every benchmark here shares: alternatives measured in turn, in one run on one machine, and written down.
+
+A measurement alone says little, as machines differ and are shared. So the alternatives of a question take turns, round
+after round, and each round gives ratios of its own; the median over the rounds is the figure, the lowest and the
+highest stand beside it, and the machine and its load are named.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # the package beside this folder, installed or not
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def options(description, repeats=5, backbone="EfficientNetLite0", image_size=128, data="sample"):
+    "The options that every benchmark has"
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", default=data, help=f"`sample`, `food101` or a folder of photos (default: {data})")
+    parser.add_argument("--backbone", default=backbone, help=f"as in `foodvision train` (default: {backbone})")
+    parser.add_argument("--weights", default="imagenet", help="as in `foodvision train` (default: imagenet)")
+    parser.add_argument("--image-size", type=int, default=image_size, help=f"pixels (default: {image_size})")
+    parser.add_argument("--repeats", type=int, default=repeats, help=f"rounds (default: {repeats})")
+    parser.add_argument("--out", default="runs/benchmarks", help="folder to write to (default: runs/benchmarks)")
+    parser.add_argument("--quick", action="store_true", help="as little as shows that it works; its figures mean nothing")
+    return parser
+
+
+def in_turn(alternatives, repeats):
+    """Call each of the named functions once a round; a list of what it returned by name.
+
+    Each round begins with another one, so that none always runs on a machine that the same neighbour has warmed.
+    """
+    names, values = list(alternatives), {name: [] for name in alternatives}
+    for turn in range(repeats):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            values[name].append(alternatives[name]())
+            print(f"  round {turn + 1} of {repeats}: {name}", file=sys.stderr, flush=True)
+    return values
+
+
+def seconds(function, *arguments):
+    "How long a call takes"
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
+
+
+def process(command, **environment):
+    """Run a command to its end: `seconds` and `megabytes` (peak of its largest process), and its `result`.
+
+    The result is the JSON that a command with `{json}` among its words writes to the file put there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        answer, said = Path(folder) / "result.json", Path(folder) / "said"
+        words = [str(word).replace("{json}", str(answer)) for word in command]
+        with open(said, "wb") as output:
+            start = time.perf_counter()
+            started = subprocess.Popen(words, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                                       env={**os.environ, **environment})  # fmt: skip
+            _, status, usage = os.wait4(started.pid, 0)
+            passed = time.perf_counter() - start
+        started.returncode = os.waitstatus_to_exitcode(status)
+        if started.returncode:
+            text = said.read_text(errors="replace")[-4000:]
+            raise SystemExit(f"{' '.join(words)} ended with exit code {started.returncode}:\n{text}")
+        result = json.loads(answer.read_text()) if answer.exists() else None
+        unit = 1e6 if sys.platform == "darwin" else 1e3  # macOS counts bytes, Linux kibibytes
+        return {"seconds": passed, "megabytes": usage.ru_maxrss * 1.024 / unit if unit == 1e3 else usage.ru_maxrss / unit,
+                "result": result}  # fmt: skip
+
+
+def python_files(name, *words):
+    "The command that runs a script of this folder with this Python and has it answer in JSON"
+    return [sys.executable, HERE / name, *words, "--json", "{json}"]
+
+
+def machine():
+    "What the figures were measured on"
+    from foodvision.precision import device_summary
+    from foodvision.run import package_versions
+
+    return {**device_summary(), "versions": package_versions()}
+
+
+def folder_of(source):
+    "Data as a process with an empty cache can load it: the drawn sample is drawn now and named as a folder"
+    if source != "sample":
+        return source
+    from foodvision.sample import sample_directory
+
+    return str(sample_directory())
+
+
+def describe(data):
+    "What a reader has to know about the photos"
+    import numpy as np
+
+    width, height = np.median(data.train.photo_sizes(), axis=0).astype(int)
+    counts = {name: len(split) for name, split in data.splits.items()}
+    return {"name": data.name, "classes": len(data.class_names), **counts, "pixels": f"{width} x {height}"}
+
+
+class Report:
+    "Tables, targets and remarks of one benchmark, written as Markdown, JSON and a picture"
+
+    def __init__(self, name, title, settings, data=None):
+        kept = {key: value for key, value in vars(settings).items() if key not in ("out", "data", "json", "python")}
+        self.name, self.out = name, Path(settings.out)
+        self.content = {
+            "benchmark": name, "title": title, "date": time.strftime("%Y-%m-%d %H:%M"), "settings": kept,
+            "data": data and describe(data), "load_before": _load(), "tables": [], "targets": [], "remarks": [],
+        }  # fmt: skip
+
+    def table(self, title, unit, values, baseline, better="lower"):
+        """Add a table: a row for each alternative, from its `values` by round.
+
+        `times` is how many times better than the baseline it was in the same round: median, lowest, highest.
+        """
+        rows = []
+        for name, measured in values.items():
+            pairs = zip(measured, values[baseline])
+            times = [other / mine if better == "lower" else mine / other for mine, other in pairs]
+            rows.append({"name": name, **_spread(measured), "times": _spread(times), "values": _round(measured)})
+        self.content["tables"].append(
+            {"title": title, "unit": unit, "better": better, "baseline": baseline, "rows": rows}
+        )
+        return {row["name"]: row for row in rows}
+
+    def target(self, what, measured, at_least=None, at_most=None):
+        "Add what was aimed at, with what was reached"
+        met = measured >= at_least if at_most is None else measured <= at_most
+        bound = f"at least {at_least:g}" if at_most is None else f"at most {at_most:g}"
+        self.content["targets"].append({"what": what, "target": bound, "measured": _round(measured), "met": bool(met)})
+
+    def remark(self, text):
+        "Add a sentence, and print it"
+        self.content["remarks"].append(text)
+        print(text, flush=True)
+
+    def write(self):
+        "Write the three files, print the tables, and say where everything is"
+        self.content.update(machine=machine(), load_after=_load())
+        self.out.mkdir(parents=True, exist_ok=True)
+        place = self.out / f"{self.name}.json"
+        place.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
+        (self.out / f"{self.name}.md").write_text(markdown(self.content), encoding="utf-8")
+        figure = plot(self.content)
+        figure.savefig(self.out / f"{self.name}.png", dpi=120, metadata={"Software": None})
+        print("\n" + markdown(self.content))
+        print(f"Written: {place}, and beside it {self.name}.md and {self.name}.png")
+
+
+def _load():
+    "Processes that wanted a core during the last minute, on average"
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def _round(value):
+    "Four digits are more than any of this is good for"
+    return [_round(one) for one in value] if isinstance(value, list) else float(f"{value:.4g}")
+
+
+def _spread(values):
+    "Median, lowest and highest"
+    return dict(zip(("median", "low", "high"), _round([statistics.median(values), min(values), max(values)])))
+
+
+def number(value):
+    "Three digits, thousands apart"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{float(f'{value:.3g}'):g}"
+
+
+def markdown(content):
+    "A benchmark's content as a page of Markdown"
+    parts = [f"## {content['title']}", conditions(content)]
+    for table in content["tables"]:
+        parts += [f"### {table['title']}", markdown_table(table)]
+    if content["targets"]:
+        rows = [f"| {t['what']} | {t['target']} | {number(t['measured'])} | {'yes' if t['met'] else 'no'} |"
+                for t in content["targets"]]  # fmt: skip
+        parts += ["\n".join(["| what was aimed at | target | measured | met |", "| :- | -: | -: | :- |", *rows])]
+    return "\n\n".join(parts + content["remarks"]) + "\n"
+
+
+def markdown_table(table):
+    "One table: an alternative a row"
+    lines = [f"| | {table['unit']}, median | lowest to highest | times better than {table['baseline']} |", "| :- | -: | -: | -: |"]
+    for row in table["rows"]:
+        times = row["times"]
+        compared = "1" if row["name"] == table["baseline"] else (
+            f"{number(times['median'])} ({number(times['low'])} to {number(times['high'])})")  # fmt: skip
+        spread = f"{number(row['low'])} to {number(row['high'])}"
+        lines.append(f"| {row['name']} | {number(row['median'])} | {spread} | {compared} |")
+    return "\n".join(lines)
+
+
+def conditions(content):
+    "What was measured on what, in one sentence"
+    device, data, settings = content["machine"], content["data"], content["settings"]
+    accelerators = ", ".join(gpu["name"] for gpu in device["accelerators"]) or "no accelerator"
+    versions = ", ".join(f"{name} {version}" for name, version in device["versions"].items() if name != "foodvision")
+    words = [f"{content['date']} on {device['processor']}, {device['cores']} cores, {device['memory_gigabytes']} GB, "
+             f"{accelerators}; {versions}"]  # fmt: skip
+    if data:
+        words.append(f"{data['name']}: {data['classes']} classes, {data['train']:,} training, {data['validation']:,} "
+                     f"validation and {data['test']:,} test photos of {data['pixels']} pixels (median)")  # fmt: skip
+    if "backbone" in settings:
+        words.append(f"{settings['backbone']} at {settings['image_size']} pixels")
+    words.append(f"{settings['repeats']} rounds; load of the machine {content['load_before']} before, "
+                 f"{content['load_after']} after")  # fmt: skip
+    if settings.get("quick"):
+        words.append("a quick look, whose figures mean nothing")
+    return "; ".join(words) + "."
+
+
+def plot(content):
+    "A panel for each table: a bar for the median, a dot for each round"
+    from matplotlib.figure import Figure
+
+    tables = content["tables"]
+    heights = [1 + 0.42 * len(table["rows"]) for table in tables]
+    figure = Figure(figsize=(8, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(tables), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, table in zip(panels, tables):
+        for place, row in enumerate(table["rows"]):
+            color = "tab:gray" if row["name"] == table["baseline"] else "tab:orange"
+            axes.barh(place, row["median"], color=color, alpha=0.6)
+            axes.plot(row["values"], [place] * len(row["values"]), "o", color="black", markersize=3)
+            axes.annotate(f" {number(row['median'])}", (max(row["values"]), place), (4, 0), textcoords="offset points",
+                          va="center", fontsize=9)  # fmt: skip
+        axes.set(yticks=range(len(table["rows"])), yticklabels=[row["name"] for row in table["rows"]], xlabel=table["unit"])
+        axes.set_title(table["title"], fontsize=10, loc="left")
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.set_xlim(left=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,88 @@
+"""This package's recipe, timed stage by stage in a process of its own: what the tutorial's is compared with.
+
+`stage_1` is everything from encoded photos to a trained head: decoding, the backbone's pass (or its cached features),
+the head's epochs. `stage_2` is decoding for augmentation and fine-tuning. Building the model is apart in both recipes.
+"""
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import measure
+
+
+def train_recipe(data, config):
+    "Seconds of each stage by the package's own functions, and the accuracy on all test photos"
+    from foodvision.callbacks import StopRequest
+    from foodvision.model import build_model
+    from foodvision.pipeline import decode_split
+    from foodvision.precision import choose_policy, device_summary, make_reproducible
+    from foodvision.run import Run
+    from foodvision.training import extract_features, fine_tune
+
+    start, policy = time.perf_counter(), choose_policy(config.policy)
+    make_reproducible(config.seed, config.deterministic)
+    model = build_model(config.backbone, len(data.class_names), config.image_size, config.weights, config.dropout,
+                        policy, config.seed)  # fmt: skip
+    facts = {"class_names": list(data.class_names), "data": {"fingerprint": data.fingerprint()}, "policy": policy}
+    result = {"policy": policy, "build_seconds": time.perf_counter() - start, "stages": {}}
+    with tempfile.TemporaryDirectory() as folder, StopRequest("stopped") as stop:
+        run = Run.create(Path(folder) / "run", config, device=device_summary(), **facts)
+        begun = time.perf_counter()
+        training, validation = (decode_split(split, config.image_size, config.cache_gigabytes, progress=False)
+                                for split in (data.train, data.validation))  # fmt: skip
+        extract_features(run, model, training, validation, stop)
+        result["stages"]["feature_extraction"] = {"seconds": time.perf_counter() - begun}
+        if config.fine_tune_epochs:
+            begun = time.perf_counter()
+            if config.augment:
+                training = decode_split(data.train, round(config.image_size * 9 / 8), progress=False)
+            fine_tune(run, model, training, validation, stop)
+            result["stages"]["fine_tuning"] = {"seconds": time.perf_counter() - begun}
+        for name, stage in result["stages"].items():
+            rows = [row for row in run.history if row["stage"] == name]
+            stage.update(epochs=len(rows), validation_accuracy=[round(row["val_accuracy"], 4) for row in rows],
+                         head_seconds=sum(row["seconds"] for row in rows))  # fmt: skip
+        result["seconds"] = time.perf_counter() - start
+        result["test_accuracy"] = _test_accuracy(run, data, config)
+    return result
+
+
+def _test_accuracy(run, data, config):
+    "Share of the test photos that the run's best model names rightly"
+    from foodvision.model import load_model
+    from foodvision.pipeline import decode_split, evaluation_batches
+
+    test = decode_split(data.test, config.image_size, progress=False)
+    batches = evaluation_batches(test, config.batch_size)
+    answers = load_model(run.model_path).predict(batches, verbose=0).argmax(axis=1)
+    return float((answers == test.labels).mean())
+
+
+def main():
+    parser = measure.options(__doc__.splitlines()[0])
+    parser.add_argument("--feature-epochs", type=int, default=3, help="stage 1 (default: 3)")
+    parser.add_argument("--fine-tune-epochs", type=int, default=5, help="stage 2; 0 leaves it out (default: 5)")
+    parser.add_argument("--json", default="", help="write the result to this file")
+    chosen = parser.parse_args()
+    from foodvision.data import load_data
+    from foodvision.run import Config
+
+    data = load_data(chosen.data)
+    config = Config(
+        data=chosen.data, backbone=chosen.backbone, weights=chosen.weights, image_size=chosen.image_size,
+        feature_epochs=chosen.feature_epochs, fine_tune_epochs=chosen.fine_tune_epochs,
+        early_stopping_patience=1000,  # as many epochs as asked for
+    )  # fmt: skip
+    result = train_recipe(data, config)
+    for name, stage in result["stages"].items():
+        print(f"{name.replace('_', ' ')}: {stage['epochs']} epochs in {stage['seconds']:.1f} s")
+    print(f"test accuracy {result['test_accuracy']:.1%} on all {len(data.test):,} test photos")
+    place = Path(chosen.json or Path(chosen.out) / "our_recipe.json")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"Written: {place}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Stage 1, the head on a frozen backbone: the tutorial sends every photo through the backbone in every epoch, we once.
+
+Each measurement is a process of its own. "Cold" begins with an empty cache; "warm" is the same training again.
+"""
+import tempfile
+from pathlib import Path
+
+import measure
+
+
+def times(chosen, epochs):
+    "Seconds of stage 1 by name, round by round, for a number of epochs"
+    common = ["--data", measure.folder_of(chosen.data), "--backbone", chosen.backbone, "--weights", chosen.weights,
+              "--image-size", chosen.image_size, "--feature-epochs", epochs, "--fine-tune-epochs", 0]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        caches = []
+
+        def stage_1(script, cache):
+            answer = measure.process(measure.python_files(script, *common), XDG_CACHE_HOME=str(cache))["result"]
+            accuracies.setdefault(script, []).append(answer["test_accuracy"])
+            return answer["stages"]["feature_extraction"]["seconds"]
+
+        def ours():
+            caches.append(Path(folder) / str(len(caches)))
+            return [stage_1("our_recipe.py", caches[-1]) for _ in ("cold", "warm")]
+
+        accuracies = {}
+        measured = measure.in_turn(
+            {"tutorial": lambda: stage_1("tutorial_recipe.py", Path(folder) / "none"), "ours": ours}, chosen.repeats
+        )
+    cold, warm = zip(*measured["ours"])
+    values = {"tutorial": measured["tutorial"], "ours, first time": list(cold), "ours, features cached": list(warm)}
+    return values, {script: sum(found) / len(found) for script, found in accuracies.items()}
+
+
+def main():
+    chosen = measure.options(__doc__.splitlines()[0], repeats=3).parse_args()
+    if chosen.quick:
+        chosen.repeats = 1
+    from foodvision.data import load_data
+
+    data = load_data(chosen.data)
+    report = measure.Report("stage1", "Stage 1: a head on a frozen backbone", chosen, data)
+    for epochs, wanted in [(1, None)] if chosen.quick else [(3, 2.5), (10, 8)]:
+        values, accuracy = times(chosen, epochs)
+        rows = report.table(f"{epochs} epochs: seconds from photos to a trained head", "seconds", values, "tutorial")
+        if wanted:
+            reached = rows["ours, first time"]["times"]["median"]
+            report.target(f"stage 1, {epochs} epochs, first time: times faster than the tutorial", reached, wanted)
+        report.remark(f"After {epochs} epochs the test accuracy is {accuracy['our_recipe.py']:.1%} with ours (trained on "
+                      f"{len(data.train)} photos) and {accuracy['tutorial_recipe.py']:.1%} with the tutorial's (on "
+                      f"{len(data.train) + len(data.validation)}); {len(data.test)} test photos.")  # fmt: skip
+    report.write()
+
+
+if __name__ == "__main__":
+    main()
