@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['Predictions', 'softmax', 'wilson_interval', 'top_k_accuracy', 'class_table', 'confused_pairs', 'most_wrong',
-           'plot_confusion', 'fit_temperature', 'calibration_error', 'plot_reliability', 'confidence_scores',
-           'separation', 'fit_threshold', 'is_sure', 'risk_coverage', 'plot_risk_coverage', 'logit_function',
-           'predict_split', 'draw_others', 'calibrate', 'explain', 'overlay', 'plot_learning_curves', 'evaluate']
+           'plot_confusion', 'fit_temperature', 'calibration_error', 'plot_reliability', 'class_directions',
+           'feature_similarity', 'confidence_scores', 'separation', 'risk_coverage', 'fit_threshold', 'is_sure',
+           'plot_risk_coverage', 'forward_function', 'predict_split', 'draw_others', 'calibrate', 'load_class_features',
+           'explain', 'overlay', 'plot_learning_curves', 'evaluate']
 
-# %% ../nbs/07_evaluation.ipynb #fe930a22
+# %% ../nbs/07_evaluation.ipynb #1bdeb4de
 import base64
 import csv
 import io
@@ -38,9 +39,9 @@ from .data import PhotoData, Split, load_data
 from .model import load_model
 from .pipeline import DecodedSplit, decode_split, evaluation_batches
 from .preprocessing import BadImage, decode_image
-from .run import Run, UserError, package_versions, write_json, write_text
+from .run import Run, UserError, package_versions, write_json, write_text, writing
 
-# %% ../nbs/07_evaluation.ipynb #9a48ea52
+# %% ../nbs/07_evaluation.ipynb #c8667939
 @dataclass(frozen=True)
 class Predictions:
     "What a classifier said about labelled photos, and what they are"
@@ -49,6 +50,7 @@ class Predictions:
     labels: np.ndarray  # (n,) int32 true class ids
     logits: np.ndarray  # (n, classes) float32, before softmax
     class_names: tuple[str, ...]  # Class names in the order of the ids
+    similarity: np.ndarray | None = None  # (n,) likeness to the training photos, where it was measured
 
     def __post_init__(self):
         shapes = (len(self.names), len(self.labels), self.logits.shape)
@@ -264,20 +266,55 @@ def plot_reliability(
     axes.legend(loc="upper left", frameon=False)
     return axes
 
-# %% ../nbs/07_evaluation.ipynb #e228faff
+# %% ../nbs/07_evaluation.ipynb #e3960720
+def class_directions(
+    features: np.ndarray,  # (n, channels) pooled features of training photos
+    labels: np.ndarray,  # (n,) their class ids, each class at least once
+) -> np.ndarray:  # (classes, channels) float16, each row of length 1
+    "Mean direction of the features of each class"
+    means = [_directions(features[labels == label]).mean(0) for label in range(labels.max() + 1)]
+    return _directions(np.stack(means)).astype(np.float16)
+
+
+def feature_similarity(
+    features: np.ndarray,  # (n, channels) pooled features
+    classes: np.ndarray,  # (classes, channels) what `class_directions` gave
+) -> np.ndarray:  # (n,) float64 from -1 to 1, higher for photos like those of the training
+    "Cosine between each photo's features and the class they are nearest to"
+    return (_directions(features) @ _directions(classes).T).max(1)
+
+
+def _directions(vectors):
+    "Rows of length 1, in float64"
+    vectors = np.asarray(vectors, np.float64)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+
+# %% ../nbs/07_evaluation.ipynb #d80cc4c3
+_SCORES = ("max_softmax", "energy", "feature_similarity", "combined")
+
+
 def confidence_scores(
     logits: np.ndarray,  # (n, classes)
-    score: str,  # `max_softmax` or `energy`
-    temperature: float = 1.0,  # Applied for `max_softmax`; the energy is that of the logits as they are
+    score: str,  # `max_softmax`, `energy`, `feature_similarity` or `combined`
+    temperature: float = 1.0,  # Applied to probabilities; the energy is that of the logits as they are
+    similarity: np.ndarray | None = None,  # (n,) from `feature_similarity`; the last two scores need it
+    scale: dict | None = None,  # Mean and spread of the two parts of `combined`, from `fit_threshold`
 ) -> np.ndarray:  # (n,) float64, higher for photos like those of the training
     "How much each photo looks like one the model knows"
+    if score not in _SCORES:
+        raise ValueError(f"score must be one of {', '.join(_SCORES)}, and is {score!r}")
+    if score == "feature_similarity":
+        return np.asarray(similarity, np.float64)
     if score == "max_softmax":
         return softmax(logits, temperature).max(1)
     if score == "energy":
         logits = np.asarray(logits, np.float64)
         highest = logits.max(1)
         return highest + np.log(np.exp(logits - highest[:, None]).sum(1))
-    raise ValueError(f"score must be max_softmax or energy, and is {score!r}")
+    return sum(
+        (confidence_scores(logits, part, temperature, similarity) - mean) / spread
+        for part, (mean, spread) in scale.items()
+    )
 
 
 def separation(
@@ -288,72 +325,100 @@ def separation(
     truth = np.r_[np.ones(len(known)), np.zeros(len(others))]
     return float(roc_auc_score(truth, np.r_[known, others]))
 
-# %% ../nbs/07_evaluation.ipynb #a9e9401a
-def fit_threshold(
-    validation: Predictions,  # Photos of the classes, not trained on
-    temperature: float,  # The fitted temperature
-    others: np.ndarray | None = None,  # (m, classes) logits of photos of other things, to choose the score by
-    target: float = 0.95,  # Share of the photos of known classes that are to be answered
-) -> dict:  # `score` and `value` to use, `target`, and each score's own `value` and `separation`
-    "Threshold under which the answer is 'not sure', for both scores, and which of the two to use"
-    fitted = {}
-    for score in ("max_softmax", "energy"):
-        known = confidence_scores(validation.logits, score, temperature)
-        value = float(np.quantile(known, 1 - target, method="lower"))
-        apart = None if others is None else separation(known, confidence_scores(others, score, temperature))
-        fitted[score] = {"value": value, "separation": apart}
-    better = others is not None and fitted["energy"]["separation"] > fitted["max_softmax"]["separation"]
-    score = "energy" if better else "max_softmax"
-    return {"score": score, "value": fitted[score]["value"], "target": target, **fitted}
-
-
-def is_sure(
-    logits: np.ndarray,  # (n, classes)
-    temperature: float,  # The fitted temperature
-    threshold: dict,  # What `fit_threshold` gave
-) -> np.ndarray:  # (n,) bool
-    "Whether each answer is to be given, or 'not sure' said instead"
-    return confidence_scores(logits, threshold["score"], temperature) >= threshold["value"]
-
-# %% ../nbs/07_evaluation.ipynb #b2683c05
+# %% ../nbs/07_evaluation.ipynb #2bbe03b2
 def risk_coverage(
     predictions: Predictions,  # What was said about which photos
     score: str = "max_softmax",  # The score that sorts them
     temperature: float = 1.0,  # The fitted temperature
+    scale: dict | None = None,  # For `combined`, from `fit_threshold`
 ) -> tuple[np.ndarray, np.ndarray]:  # Coverage and risk, (n,) each, between 0 and 1
     "Share of wrong answers among the surest, for every share of photos answered"
-    order = np.argsort(-confidence_scores(predictions.logits, score, temperature), kind="stable")
+    scores = confidence_scores(predictions.logits, score, temperature, predictions.similarity, scale)
+    order = np.argsort(-scores, kind="stable")
     answered = np.arange(1, len(predictions) + 1)
     return answered / len(predictions), np.cumsum(~predictions.correct[order]) / answered
 
+# %% ../nbs/07_evaluation.ipynb #fe7fa087
+def fit_threshold(
+    validation: Predictions,  # Photos of the classes, not trained on
+    temperature: float,  # The fitted temperature
+    others: tuple | None = None,  # Logits (m, classes) and similarity (m,) or None of other things, to choose by
+    target: float = 0.95,  # Share of the photos of known classes that are to be answered
+) -> dict:  # `score` and `value` to use, `target`, `scale`, and by score `value`, `separation` and `risk` (area)
+    "Threshold under which the answer is 'not sure', for every score, and which of them to use"
+    scores, scale = _SCORES if validation.similarity is not None else _SCORES[:2], None
+    if validation.similarity is not None:
+        parts = {"max_softmax": validation.probabilities(temperature).max(1), "feature_similarity": validation.similarity}
+        scale = {part: [float(values.mean()), max(float(values.std()), 1e-6)] for part, values in parts.items()}
+    fitted = {}
+    for score in scores:
+        known = confidence_scores(validation.logits, score, temperature, validation.similarity, scale)
+        fitted[score] = {
+            "value": float(np.quantile(known, 1 - target, method="lower")), "separation": None,
+            "risk": float(risk_coverage(validation, score, temperature, scale)[1].mean()),
+        }  # fmt: skip
+        if others is not None:
+            strange = confidence_scores(others[0], score, temperature, others[1], scale)
+            fitted[score]["separation"] = separation(known, strange)
+    chosen = "max_softmax"
+    if others is not None:
+        enough = max(fit["separation"] for fit in fitted.values()) - 0.01
+        good = [score for score in scores if fitted[score]["separation"] >= enough]
+        chosen = min(good, key=lambda score: (fitted[score]["risk"], -fitted[score]["separation"]))
+    return {"score": chosen, "value": fitted[chosen]["value"], "target": target, "scale": scale, **fitted}
 
+# %% ../nbs/07_evaluation.ipynb #8a46cce5
+def is_sure(
+    logits: np.ndarray,  # (n, classes)
+    temperature: float,  # The fitted temperature
+    threshold: dict,  # What `fit_threshold` gave
+    similarity: np.ndarray | None = None,  # (n,) from `feature_similarity`; without it the largest probability decides
+) -> np.ndarray:  # (n,) bool
+    "Whether each answer is to be given, or 'not sure' said instead"
+    score, value = _deciding(threshold, similarity)
+    return confidence_scores(logits, score, temperature, similarity, threshold.get("scale")) >= value
+
+
+def _deciding(threshold, similarity):
+    "The score that decides and its threshold: the chosen one, unless it needs features that are not there"
+    score = threshold["score"]
+    if similarity is None and score in _SCORES[2:]:
+        score = "max_softmax"
+    return score, threshold[score]["value"]
+
+# %% ../nbs/07_evaluation.ipynb #a78f4baa
 def plot_risk_coverage(
     predictions: Predictions,  # What was said about which photos
     temperature: float,  # The fitted temperature
     threshold: dict,  # What `fit_threshold` gave
     axes: plt.Axes | None = None,  # Where to draw; by default a new figure
 ) -> plt.Axes:
-    "Risk-coverage curves of both scores, with the place where the threshold cuts"
+    "Risk-coverage curve of every score, with the place where the threshold cuts"
     axes = axes or plt.figure(figsize=(5.4, 3.6), layout="constrained").add_subplot()
-    for score, colour in [("max_softmax", "#2a7f9e"), ("energy", "#d1495b")]:
-        coverage, risk = risk_coverage(predictions, score, temperature)
+    for score, colour in zip(_scores_of(predictions, threshold), ("#2a7f9e", "#d1495b", "#c98a1b", "#6a51a3")):
+        coverage, risk = risk_coverage(predictions, score, temperature, threshold.get("scale"))
         axes.plot(coverage, risk, color=colour, label=f"{score.replace('_', ' ')}: area {risk.mean():.3f}")
-    accepted = is_sure(predictions.logits, temperature, threshold).mean()
+    accepted = is_sure(predictions.logits, temperature, threshold, predictions.similarity).mean()
     axes.axvline(accepted, color="gray", linestyle=":", label=f"threshold: {100 * accepted:.0f} % answered")
     axes.set(xlabel="coverage (share of photos answered)", ylabel="risk (share of those wrong)", xlim=(0, 1.01))
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, fontsize=8)
     return axes
 
-# %% ../nbs/07_evaluation.ipynb #4ad3e4a7
+
+def _scores_of(predictions, threshold):
+    "The scores that can be computed: two of them need features"
+    return [score for score in _SCORES if score in threshold and (predictions.similarity is not None or score in _SCORES[:2])]
+
+# %% ../nbs/07_evaluation.ipynb #a890ef0c
 @lru_cache(maxsize=1)
-def logit_function(
+def forward_function(
     model: keras.Model,  # A classifier as `build_model` makes it
-):  # Function from uint8 (batch, side, side, 3) to a float32 tensor (batch, classes)
-    "The model up to its logits, compiled once for every batch size; the last one made is kept"
-    inner = keras.Model(model.inputs[0], model.get_layer("logits").output)
+):  # Function from uint8 (batch, side, side, 3) to float32 tensors (batch, classes) and (batch, channels)
+    "The model's logits and pooled features in one pass, compiled once for every batch size; the last one is kept"
+    inner = keras.Model(model.inputs[0], [model.get_layer(name).output for name in ("logits", "pooling")])
     return tf.function(
-        lambda photos: tf.cast(inner(photos, training=False), tf.float32),
+        lambda photos: [tf.cast(output, tf.float32) for output in inner(photos, training=False)],
         input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)],
     )
 
@@ -363,22 +428,34 @@ def predict_split(
     decoded: DecodedSplit,  # The photos, from `decode_split` at the model's image size
     class_names: tuple,  # Class names in the order of the model's outputs
     batch_size: int = 32,  # Photos a step; changes speed and memory, not the answers
+    classes: np.ndarray | None = None,  # What `class_directions` gave, to measure the similarity by
 ) -> Predictions:  # In the order of the split
     "What the model says about every photo of a split"
-    forward, logits = logit_function(model), []
-    batches = -(-len(decoded) // batch_size)
-    for photos, _ in tqdm(evaluation_batches(decoded, batch_size), "predicting", batches, unit="batch", disable=None):
-        logits.append(forward(photos).numpy())
-    return Predictions(decoded.split.names, decoded.labels, np.concatenate(logits), tuple(class_names))
+    logits, features = _forward(model, decoded, batch_size)
+    similarity = None if classes is None else feature_similarity(features, classes)
+    return Predictions(decoded.split.names, decoded.labels, logits, tuple(class_names), similarity)
 
-# %% ../nbs/07_evaluation.ipynb #8c1382c0
+
+def _forward(model, decoded, batch_size):
+    "Logits and features of every photo of a split"
+    forward, batches = forward_function(model), -(-len(decoded) // batch_size)
+    shown = tqdm(evaluation_batches(decoded, batch_size), "predicting", batches, unit="batch", disable=None)
+    outputs = zip(*[[output.numpy() for output in forward(photos)] for photos, _ in shown])
+    return [np.concatenate(output) for output in outputs]
+
+# %% ../nbs/07_evaluation.ipynb #8deac017
+_KINDS = ("landscapes", "pages of text", "house fronts", "waves", "clouds of colour")
+
+
 def draw_others(
     count: int = 60,  # How many, the kinds in turn
     seed: int = 0,  # Same seed, same pictures
     side: int = 192,  # Side of the square in pixels
+    kinds: tuple = _KINDS,  # Which of them
 ) -> list[Image.Image]:  # RGB pictures of things that are no dish
     "Landscapes, pages of text, house fronts, waves and clouds of colour, drawn"
-    return [_draw_other(i % 5, np.random.default_rng([seed, i]), side) for i in range(count)]
+    numbers = [_KINDS.index(kind) for kind in kinds]
+    return [_draw_other(numbers[i % len(numbers)], np.random.default_rng([seed, i]), side) for i in range(count)]
 
 
 def _draw_other(kind, random, side):
@@ -415,28 +492,30 @@ def _draw_other(kind, random, side):
                 pen.rectangle([x, y, x + gap * 0.55, y + gap * 0.7], fill=window)
     return image.filter(ImageFilter.GaussianBlur(unit / 8))
 
-# %% ../nbs/07_evaluation.ipynb #1ecf308a
-def _other_logits(model, others, part):
-    "Logits of the half (0: to choose by, 1: to report on) of the pictures of other things, and what they are"
+# %% ../nbs/07_evaluation.ipynb #e8fb881c
+def _others(model, classes, others, part):
+    "Logits and similarity of other things (part 0: to choose by, 1: to report on), and what they are"
     size = model.input_shape[1]
     if others is None:
-        pictures, name = draw_others(120), "drawn landscapes, pages, house fronts, waves and clouds"
+        kinds = (_KINDS[0::2], _KINDS[1::2])[part]
+        pictures, name = draw_others(60, part, kinds=kinds), f"drawn {', '.join(kinds[:-1])} and {kinds[-1]}"
     else:
         folder = Path(others)
-        pictures, name = sorted(path for path in folder.rglob("*") if path.is_file()), folder.name
+        pictures, name = sorted(path for path in folder.rglob("*") if path.is_file())[part::2], folder.name
     images = []
-    for i, picture in enumerate(pictures):
-        if i % 2 == part:
-            try:
-                images.append(decode_image(picture, size))
-            except BadImage:
-                continue
+    for picture in pictures:
+        try:
+            images.append(decode_image(picture, size))
+        except BadImage:
+            continue
     if not images:
         raise UserError(f"No readable photos of other things in {others}; at least two are needed.")
-    forward = logit_function(model)
-    return np.concatenate([forward(np.stack(images[i : i + 32])).numpy() for i in range(0, len(images), 32)]), name
+    forward = forward_function(model)
+    outputs = zip(*[forward(np.stack(images[i : i + 32])) for i in range(0, len(images), 32)])
+    logits, features = (np.concatenate(output) for output in outputs)
+    return (logits, None if classes is None else feature_similarity(features, classes)), name
 
-# %% ../nbs/07_evaluation.ipynb #2c581a0b
+# %% ../nbs/07_evaluation.ipynb #41bbb377
 def calibrate(
     run: Run | str | Path,  # A finished run; its record is added to
     data: PhotoData | str | None = None,  # The photos; by default those the run was trained on
@@ -452,14 +531,28 @@ def calibrate(
 
 def _calibrate(run, model, data, others=None, target=0.95):
     "Fit, record, and give back what was fitted"
-    validation = _predict(run, model, data, "validation")[0]
+    classes = _store_class_features(run, model, data)
+    validation = _predict(run, model, data, "validation", classes)[0]
     temperature = fit_temperature(validation)
-    logits, name = _other_logits(model, others, part=0)
-    threshold = {**fit_threshold(validation, temperature, logits, target), "others": name, "photos": len(validation)}
+    strange, name = _others(model, classes, others, part=0)
+    threshold = {**fit_threshold(validation, temperature, strange, target), "others": name, "photos": len(validation)}
     run.record(temperature=temperature, threshold=threshold)
     return {"temperature": temperature, "threshold": threshold}
 
 
+def _store_class_features(run, model, data, most=50):
+    "Directions of the classes, from at most `most` training photos of each, written to the run; None if a class has none"
+    split = _split_for(run, data, "train")
+    if set(split.labels) != set(range(len(run.class_names))):
+        return None
+    chosen = np.sort(np.concatenate([np.flatnonzero(split.labels == label)[:most] for label in np.unique(split.labels)]))
+    decoded = _decode(run, split.take(chosen))
+    classes = class_directions(_forward(model, decoded, run.config.batch_size)[1], decoded.labels)
+    with writing(run.path / "class_features.npz") as part:
+        np.savez(part, directions=classes)
+    return classes
+
+# %% ../nbs/07_evaluation.ipynb #612156d4
 def _data_for(run, data):
     "Photos for a run, with labels in the order of the run's classes; `UserError` where it does not know a class"
     if not isinstance(data, PhotoData):
@@ -470,15 +563,44 @@ def _data_for(run, data):
     return data
 
 
-def _predict(run, model, data, part):
-    "Predictions on a part of the data, the decoded photos, and the bad ones among them"
+def _split_for(run, data, part):
+    "A part of the data with the run's class ids; `UserError` if it has no photos"
     split = data.splits[part]
     if not len(split):
         raise UserError(f"{data.name} has no {part} photos.")
     ids = np.array([run.class_names.index(name) for name in data.class_names])
-    split = Split(split.names, ids[split.labels], split.source, split.keys)
-    decoded = decode_split(split, run.config.image_size, run.config.cache_gigabytes, run.config.on_bad_image)
-    return predict_split(model, decoded, run.class_names, run.config.batch_size), decoded
+    return Split(split.names, ids[split.labels], split.source, split.keys)
+
+
+def _decode(run, split):
+    "A split decoded as the run's configuration says"
+    return decode_split(split, run.config.image_size, run.config.cache_gigabytes, run.config.on_bad_image)
+
+
+def _predict(run, model, data, part, classes=None):
+    "Predictions on a part of the data, and the decoded photos"
+    decoded = _decode(run, _split_for(run, data, part))
+    return predict_split(model, decoded, run.class_names, run.config.batch_size, classes), decoded
+
+# %% ../nbs/07_evaluation.ipynb #b71cb80f
+def load_class_features(
+    run: Run,  # A run
+) -> np.ndarray | None:  # (classes, channels) float16; None if the run has none
+    "The classes' directions that `calibrate` stored; raises `UserError` if the file is not sound"
+    path = run.path / "class_features.npz"
+    if not path.exists():
+        return None
+    try:
+        if path.stat().st_size > 2**28:
+            raise ValueError("it is too large")
+        with np.load(path, allow_pickle=False) as archive:
+            classes = archive["directions"]
+        if classes.ndim != 2 or len(classes) != len(run.class_names) or not np.isfinite(classes).all():
+            raise ValueError("it does not fit the run's classes")
+        return classes
+    except Exception as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UserError(f"{path} is damaged ({reason}). Remove it; foodvision evaluate makes it again.", 1) from None
 
 # %% ../nbs/07_evaluation.ipynb #a0ffb2d3
 def explain(
@@ -527,20 +649,21 @@ _PUBLISHED = [  # who, top-1, top-5, measured on
     ("EfficientNet-L2 with SAM (Foret et al., 2021)", 0.962, None, "official test"),
 ]  # fmt: skip
 
-# %% ../nbs/07_evaluation.ipynb #53d35562
-def _measure(predictions, temperature, threshold, other_logits):
+# %% ../nbs/07_evaluation.ipynb #7e4e8f6d
+def _measure(predictions, temperature, threshold, others):
     "Every figure that comes from predictions alone, as JSON can hold it"
     n, labels, guesses = len(predictions), predictions.labels, predictions.logits.argmax(1)
     loss = {
         t: -np.log(predictions.probabilities(t)[np.arange(n), labels].clip(1e-300)).mean() for t in (1.0, temperature)
     }
-    coverage, risk = risk_coverage(predictions, threshold["score"], temperature)
-    sure = is_sure(predictions.logits, temperature, threshold)
+    scores, scale = _scores_of(predictions, threshold), threshold.get("scale")
+    deciding, _ = _deciding(threshold, predictions.similarity)
+    risks = {score: risk_coverage(predictions, score, temperature, scale)[1] for score in scores}
+    risk, sure = risks[deciding], is_sure(predictions.logits, temperature, threshold, predictions.similarity)
+    both = [(predictions.logits, predictions.similarity), others]
     apart = {
-        score: separation(
-            *(confidence_scores(logits, score, temperature) for logits in (predictions.logits, other_logits))
-        )
-        for score in ("max_softmax", "energy")
+        score: separation(*(confidence_scores(logits, score, temperature, near, scale) for logits, near in both))
+        for score in scores
     }
     return {
         "photos": n, "classes": len(predictions.class_names),
@@ -554,10 +677,11 @@ def _measure(predictions, temperature, threshold, other_logits):
         "threshold": threshold,
         "answered": float(sure.mean()),
         "accuracy_when_answered": float(predictions.correct[sure].mean()) if sure.any() else None,
-        "others": len(other_logits), "others_refused": float(1 - is_sure(other_logits, temperature, threshold).mean()),
+        "score": deciding, "others": len(others[0]),
+        "others_refused": float(1 - is_sure(others[0], temperature, threshold, others[1]).mean()),
         "separation": apart,
         "risk_at_coverage": {f"{c:.1f}": float(risk[max(0, int(np.ceil(c * n)) - 1)]) for c in (0.5, 0.8, 0.9, 1.0)},
-        "risk_coverage_area": float(risk.mean()),
+        "risk_coverage_area": {score: float(values.mean()) for score, values in risks.items()},
         "per_class": class_table(predictions),
         "confused_pairs": [
             {**pair, "examples": [str(predictions.names[i]) for i in pair["examples"][:4]]}
@@ -811,12 +935,12 @@ def _confidence_section(facts, photos):
         ("figure", "reliability", photos["plots"]["reliability"]),
     ]
 
-# %% ../nbs/07_evaluation.ipynb #d35c78fe
+# %% ../nbs/07_evaluation.ipynb #0e13b35e
 def _unsure_section(facts, photos):
     "The threshold, what it lets through and what it cannot catch"
-    threshold, apart = facts["threshold"], facts["separation"]
+    threshold, apart, areas = facts["threshold"], facts["separation"], facts["risk_coverage_area"]
     rows = [
-        (name.replace("_", " ") + (", used" if name == threshold["score"] else ""), f"{value:.3f}")
+        (name.replace("_", " ") + (", used" if name == facts["score"] else ""), f"{value:.3f}", f"{areas[name]:.3f}")
         for name, value in apart.items()
     ]
     right = facts["accuracy_when_answered"]
@@ -825,16 +949,19 @@ def _unsure_section(facts, photos):
         f"answered. Here {100 * facts['answered']:.1f} % were"
         f"{'' if right is None else f', {100 * right:.1f} % of them rightly'}. Of {facts['others']} pictures of other "
         f"things ({facts['others_name']}) {100 * facts['others_refused']:.0f} % were refused. AUROC is the chance that "
-        "a photo of a known dish scores higher than a picture of something else."
+        "a photo of a known dish scores higher than a picture of something else; the area under the risk-coverage "
+        "curve is lower the better a score puts mistakes last. The score was chosen on other pictures "
+        f"({threshold.get('others', 'none')}) and on validation photos."
     )
     limits = (
         "What this cannot catch: a dish outside the classes that looks like one of them; a known dish called wrongly "
-        "with confidence (the photos above); a picture made to deceive. The AUROC holds for these pictures of other "
+        "with confidence (the photos above); a picture made to deceive. It may also refuse a known dish whose photo is "
+        "of another kind than the training's: blurred, tiny, drawn. The AUROC holds for these pictures of other "
         "things alone; other dishes are harder to notice. Where it matters, measure with photos of your own."
     )
     covered = [(float(share), risk) for share, risk in facts["risk_at_coverage"].items()]
     return "When it says “not sure”", [
-        ("text", text), ("table", ("score", "AUROC"), rows), ("text", limits),
+        ("text", text), ("table", ("score", "AUROC", "risk-coverage area"), rows), ("text", limits),
         ("figure", "risk_coverage", photos["plots"]["risk_coverage"]),
         ("table", ("answered", "of those wrong"), covered),
     ]  # fmt: skip
@@ -973,7 +1100,7 @@ th,td{padding:.3rem .4rem}
 tbody th{min-width:6.5rem;overflow-wrap:anywhere}}
 """
 
-# %% ../nbs/07_evaluation.ipynb #e20c44fb
+# %% ../nbs/07_evaluation.ipynb #804eb8f1
 def evaluate(
     run: Run | str | Path,  # A finished run
     data: PhotoData | str | None = None,  # Photos to measure on; by default those of the run
@@ -992,12 +1119,13 @@ def evaluate(
     run.require_model()
     data = _data_for(run, data)
     model = load_model(run.model_path)
-    if "threshold" not in run.info:
+    if "scale" not in run.info.get("threshold", {}):  # not calibrated, or by a version that kept no class features
         _calibrate(run, model, data, others)
-    predictions, decoded = _predict(run, model, data, split)
+    classes = load_class_features(run)
+    predictions, decoded = _predict(run, model, data, split, classes)
     temperature, threshold = run.info["temperature"], run.info["threshold"]
-    other_logits, others_name = _other_logits(model, others, part=1)
-    facts = {**_measure(predictions, temperature, threshold, other_logits), "others_name": others_name}
+    strange, others_name = _others(model, classes, others, part=1)
+    facts = {**_measure(predictions, temperature, threshold, strange), "others_name": others_name}
     facts |= _describe(run, data, split, decoded)
     own = [] if facts["data"]["as_trained"] else [re.sub(r"\W+", "-", data.name)]
     folder = Path(folder or run.path / "-".join(["report", *own, *([] if split == "test" else [split])]))
@@ -1010,7 +1138,7 @@ def evaluate(
     _write_report(folder, facts, photos, pngs, predictions)
     return {**facts, "report": str(folder)}
 
-# %% ../nbs/07_evaluation.ipynb #4a537b8e
+# %% ../nbs/07_evaluation.ipynb #f5b5764e
 def _write_report(folder, facts, photos, pngs, predictions):
     "Write the report's files"
     title, sections = f"Report of {facts['run']}", _sections(facts, photos)
@@ -1029,7 +1157,7 @@ def _write_report(folder, facts, photos, pngs, predictions):
 def _write_predictions(path, predictions, temperature, threshold, count=5):
     "One row a photo: file, true class, whether right and sure, and the likeliest classes with calibrated probabilities"
     ranked, chances = predictions.ranked(count), predictions.probabilities(temperature)
-    sure = is_sure(predictions.logits, temperature, threshold)
+    sure = is_sure(predictions.logits, temperature, threshold, predictions.similarity)
     columns = [name for k in range(1, ranked.shape[1] + 1) for name in (f"class_{k}", f"probability_{k}")]
     with open(path, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)

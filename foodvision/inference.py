@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Prediction', 'find_photos', 'Classifier']
 
-# %% ../nbs/08_inference.ipynb #37d024fb
+# %% ../nbs/08_inference.ipynb #8d25a62f
 import csv
 import glob
 import json
@@ -22,7 +22,9 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from .evaluation import confidence_scores, explain, is_sure, logit_function, overlay, softmax
+from foodvision.evaluation import (
+    confidence_scores, explain, feature_similarity, forward_function, is_sure, load_class_features, overlay, softmax,
+)  # fmt: skip
 from .model import load_model
 from .preprocessing import decode_image
 from .run import Run, UserError, writing
@@ -94,15 +96,33 @@ def _paths(source):
         raise UserError(f"No such photo, folder or pattern: {source}")
     return [inside for match in matches for inside in _paths(glob.escape(match) if not Path(match).exists() else match)]
 
-# %% ../nbs/08_inference.ipynb #b3883fae
-def _reason(score, value, threshold):
-    "Why an answer is held back"
-    known = f"{100 * threshold['target']:.0f} % of known photos"
-    if score == "max_softmax":
-        return f"its best guess has {100 * value:.0f} %, below the {100 * threshold['value']:.0f} % that {known} reach"
-    return f"it is unlike what was learnt: energy {value:.2f}, below the {threshold['value']:.2f} that {known} reach"
+# %% ../nbs/08_inference.ipynb #0779af5f
+def _reasons(logits, temperature, threshold, similarity):
+    "Why each answer is held back; empty where it is not"
+    sure = is_sure(logits, temperature, threshold, similarity)
+    chances = softmax(logits, temperature).max(1)
+    return ["" if sure[i] else _reason(threshold, chances[i], None if similarity is None else similarity[i], logits[i])
+            for i in range(len(logits))]  # fmt: skip
 
-# %% ../nbs/08_inference.ipynb #19354efb
+
+def _reason(threshold, chance, similarity, logits):
+    "Why an answer is held back, in words"
+    score, known = threshold["score"], f"{100 * threshold['target']:.0f} % of known photos"
+    if score == "combined" and similarity is not None:
+        (chance_mean, chance_spread), (mean, spread) = (threshold["scale"][part] for part in ("max_softmax", "feature_similarity"))
+        if (similarity - mean) / spread <= (chance - chance_mean) / chance_spread:
+            return f"it is unlike the photos learnt from: similarity {similarity:.2f}, where known photos have {mean:.2f}"
+        return f"its best guess has {100 * chance:.0f} %, where known photos have {100 * chance_mean:.0f} %"
+    value = threshold[score]["value"]
+    if score == "feature_similarity" and similarity is not None:
+        return f"it is unlike the photos learnt from: similarity {similarity:.2f}, below the {value:.2f} that {known} reach"
+    if score == "energy":
+        energy = confidence_scores(logits[None], "energy")[0]
+        return f"it is unlike what was learnt: energy {energy:.2f}, below the {value:.2f} that {known} reach"
+    value = threshold["max_softmax"]["value"]
+    return f"its best guess has {100 * chance:.0f} %, below the {100 * value:.0f} % that {known} reach"
+
+# %% ../nbs/08_inference.ipynb #71cb9397
 class Classifier:
     "A trained run, ready to answer"
 
@@ -112,9 +132,10 @@ class Classifier:
         class_names: list[str],  # In the order of the model's outputs
         temperature: float = 1.0,  # Divides the logits
         threshold: dict | None = None,  # What `fit_threshold` gave; without one every answer is sure
+        class_features: np.ndarray | None = None,  # What `class_directions` gave, for a threshold that looks at features
     ):
         self.model, self.class_names = model, list(class_names)
-        self.temperature, self.threshold = temperature, threshold
+        self.temperature, self.threshold, self.class_features = temperature, threshold, class_features
         self.image_size = model.input_shape[1]
 
     @classmethod
@@ -125,7 +146,8 @@ class Classifier:
         "Read a run's model; raises `UserError` if the folder is no run or has no finished model"
         run = run if isinstance(run, Run) else Run.open(run)
         model = load_model(run.require_model())
-        return cls(model, run.class_names, run.info.get("temperature", 1.0), run.info.get("threshold"))
+        fitted = run.info.get("temperature", 1.0), run.info.get("threshold")
+        return cls(model, run.class_names, *fitted, load_class_features(run))
 
     def stream(
         self,
@@ -165,16 +187,15 @@ class Classifier:
         "Predictions for a batch of decoded photos"
         if not batch:
             return
-        logits = logit_function(self.model)(np.stack([pixels for _, pixels in batch])).numpy()
-        sure, values = np.ones(len(batch), bool), np.zeros(len(batch))
+        logits, features = (output.numpy() for output in forward_function(self.model)(np.stack([x for _, x in batch])))
+        similarity = None if self.class_features is None else feature_similarity(features, self.class_features)
+        reasons = [""] * len(batch)
         if self.threshold:
-            values = confidence_scores(logits, self.threshold["score"], self.temperature)
-            sure = is_sure(logits, self.temperature, self.threshold)
-        for i, chances in enumerate(softmax(logits, self.temperature)):
+            reasons = _reasons(logits, self.temperature, self.threshold, similarity)
+        for (name, _), chances, reason in zip(batch, softmax(logits, self.temperature), reasons):
             best = np.argsort(-chances, kind="stable")[:top]
             ranked = tuple((self.class_names[label], float(chances[label])) for label in best)
-            reason = "" if sure[i] else _reason(self.threshold["score"], values[i], self.threshold)
-            yield Prediction(batch[i][0], ranked, bool(sure[i]), reason)
+            yield Prediction(name, ranked, not reason, reason)
 
     def explain(
         self,
