@@ -16,6 +16,8 @@ from nbdev.processors import _default_exp
 from nbdev.showdoc import BasicMarkdownRenderer
 from nbdev.showdoc import show_doc as show
 
+from documentation.links import linked
+
 LINE = 88  # Columns of a signature before it is broken into one parameter a line
 LINES = 15  # Lines of a private helper's code that are shown without a click
 NOTHING = inspect.Parameter.empty
@@ -35,7 +37,8 @@ class RunShowDoc(Processor):
             symbol = getattr(importlib.import_module(f"foodvision.{self.module}"), first)
             for name in rest:
                 symbol = getattr(symbol, name)
-            cell.outputs = create_output(NbdevLookup().linkify(show(symbol)._repr_markdown_()), "markdown")
+            shown = linked(show(symbol)._repr_markdown_())
+            cell.outputs = create_output(NbdevLookup().linkify(shown), "markdown")
 
 
 class FoldSource(Processor):
@@ -111,6 +114,7 @@ def _annotation(annotation) -> str:
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     text = re.sub(r"\bkeras\.src\.(?:\w+\.)*", "keras.", text).replace("PIL.Image.Image", "PIL.Image")
     text = re.sub(r"\btensorflow\.python\.data\.\S*?\bDatasetV2\b", "tf.data.Dataset", text)
+    text = text.replace("numpy.random._generator.", "numpy.random.")
     return re.sub(r"\b(?:foodvision\.\w+|pathlib|collections\.abc|typing)\.", "", text)
 
 
