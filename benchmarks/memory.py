@@ -14,7 +14,7 @@ from pathlib import Path
 import measure
 
 WORK = {
-    "import": "what the other rows begin with: the modules alone",
+    "import": "what the first rows begin with: the modules of the data alone",
     "load": "`load_data`, which walks the folders, and the fingerprint",
     "check": "`check_data` on every photo",
     "decode": "`decode_split` with `cache_gigabytes=0`: pixels of 64 x 64 go to a file",
@@ -27,7 +27,6 @@ def work(kind, folder):
     "The work that a process does to be measured"
     import foodvision.checking
     import foodvision.data
-    import foodvision.pipeline as pipeline
 
     if kind == "import":
         return {}
@@ -36,6 +35,8 @@ def work(kind, folder):
     if kind == "check":
         result["findings"] = len(foodvision.checking.check_data(data, progress=False))
     if kind in ("decode", "batches"):
+        import foodvision.pipeline as pipeline  # and TensorFlow with it
+
         decoded = pipeline.decode_split(data.train, SIZE, cache_gigabytes=0, progress=False)
         if kind == "batches":
             batches = pipeline.training_batches(decoded, 32, 42, SIZE * 8 // 9)
@@ -81,11 +82,11 @@ def make_links(folder, count):
 
 def measure_growth(report, chosen, counts):
     "Peaks for each kind of work and number of photos"
-    peaks, grown = {}, {}
+    peaks, grown, kinds = {}, {}, list(WORK)[: 3 if chosen.quick else None]
     with tempfile.TemporaryDirectory(dir=chosen.folder or None) as folder:
         places = {count: make_links(Path(folder) / str(count), count) for count in counts}
         runs = {(kind, count): [sys.executable, __file__, "--work", kind, "--folder", place, "--json", "{json}"]
-                for kind in WORK for count, place in places.items() if kind != "import" or count == counts[0]}  # fmt: skip
+                for kind in kinds for count, place in places.items() if kind != "import" or count == counts[0]}  # fmt: skip
         cache = {"XDG_CACHE_HOME": folder}
         measured = measure.in_turn(
             {key: lambda words=words: measure.process(words, **cache) for key, words in runs.items()}, chosen.repeats
@@ -95,11 +96,11 @@ def measure_growth(report, chosen, counts):
         peaks[name] = [one["result"]["own_megabytes"] or one["megabytes"] for one in found]
         grown[kind, count] = min(peaks[name])
     report.table("Peak of the memory that is the process's own", "MB", peaks, "modules alone")
-    for kind in list(WORK)[1:]:
+    for kind in kinds[1:]:
         each = (grown[kind, counts[-1]] - grown[kind, counts[0]]) * 1e6 / (counts[-1] - counts[0])
         report.target(f"{kind}: bytes of memory for each further photo", max(each, 0), at_most=1000)
-    for kind, text in list(WORK.items())[1:]:
-        report.remark(f"*{kind}*: {text}.")
+    for kind in kinds[1:]:
+        report.remark(f"*{kind}*: {WORK[kind]}.")
 
 
 def measure_demo(report, chosen):

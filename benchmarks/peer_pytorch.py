@@ -51,6 +51,7 @@ def without_batch_norm(model):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
+    parser.add_argument("--backbone", choices=["EfficientNetLite0"])
     parser.add_argument("--weights", default="imagenet")
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--feature-epochs", type=int, default=3)

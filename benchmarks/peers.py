@@ -27,17 +27,18 @@ def main():
     parser.add_argument("--fine-tune-epochs", type=int, default=2, help="epochs of stage 2 (default: 2)")
     chosen = parser.parse_args()
     if chosen.quick:
-        chosen.repeats = chosen.feature_epochs = chosen.fine_tune_epochs = 1
+        chosen.repeats, chosen.feature_epochs, chosen.fine_tune_epochs = 1, 1, 0
     from foodvision.data import load_data
 
-    if chosen.backbone != "EfficientNetLite0":
-        raise SystemExit("The peers are compared on EfficientNetLite0, whose weights are the same file for all.")
+    if chosen.python and chosen.backbone != "EfficientNetLite0":
+        raise SystemExit("PyTorch is compared on EfficientNetLite0, whose weights are the same file for all.")
     data = load_data(measure.folder_of(chosen.data))
     report = measure.Report("peers", "The same backbone and photos with other tools", chosen, data)
     with tempfile.TemporaryDirectory() as folder:
         photos = lay_out(data, Path(folder) / "photos")
-        words = ["--data", photos, "--weights", chosen.weights, "--image-size", chosen.image_size, "--feature-epochs",
-                 chosen.feature_epochs, "--fine-tune-epochs", chosen.fine_tune_epochs]  # fmt: skip
+        words = ["--data", photos, "--backbone", chosen.backbone, "--weights", chosen.weights,
+                 "--image-size", chosen.image_size, "--feature-epochs", chosen.feature_epochs,
+                 "--fine-tune-epochs", chosen.fine_tune_epochs]  # fmt: skip
         commands = {"Keras, image_dataset_from_directory": measure.python_files("peer_keras.py", *words)}
         if chosen.python:
             commands["PyTorch with timm"] = [chosen.python, measure.HERE / "peer_pytorch.py", *words, "--json", "{json}"]
@@ -48,10 +49,12 @@ def main():
             for name, command in commands.items()
         }, chosen.repeats)  # fmt: skip
     baseline = next(iter(commands))
+    stages = measured[baseline][0]["stages"]
     for stage, title in (("feature_extraction", "Stage 1, the head: {} epochs"), ("fine_tuning", "Stage 2, all layers: {} epochs")):
+        if stage not in stages:
+            continue
         values = {name: [answer["stages"][stage]["seconds"] for answer in found] for name, found in measured.items()}
-        epochs = measured[baseline][0]["stages"][stage]["epochs"]
-        report.table(title.format(epochs), "seconds", values, baseline)
+        report.table(title.format(stages[stage]["epochs"]), "seconds", values, baseline)
     for name, found in measured.items():
         accuracies = ", ".join(f"{answer['test_accuracy']:.1%}" for answer in found)
         report.remark(f"{name}: test accuracy {accuracies} ({len(data.test)} photos)"

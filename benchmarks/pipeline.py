@@ -122,6 +122,8 @@ def measure_waiting(report, chosen, data, larger, batch_size, rows):
     fed = chains(chosen, data, larger, batch_size)
     some = dict(list(fed.items())[:3])
     for title, all_layers, batches in (("the head on the frozen backbone", False, fed), ("all layers", True, some)):
+        if chosen.quick and all_layers:
+            continue
         model = compiled(chosen, len(data.class_names), all_layers=all_layers)
         rates, waits = train_in_turn(model, batches, 1 if chosen.quick else len(data.train) // batch_size, chosen.repeats)
         trained = report.table(f"An epoch of training {title}, by what feeds it", "photos/s", rates, "tutorial's chain", "higher")
@@ -151,6 +153,8 @@ def measure_precision(report, chosen, data, batch_size):
     images = np.random.default_rng(0).integers(0, 256, (batch_size, size, size, 3), dtype=np.uint8)
     batch = images, np.arange(batch_size, dtype=np.int32) % len(data.class_names)
     for all_layers, title in ((False, "the head on the frozen backbone"), (True, "all layers")):
+        if chosen.quick and all_layers:
+            continue
         models = {policy: compiled(chosen, len(data.class_names), policy, all_layers)
                   for policy in (["float32", "mixed_bfloat16"] if chosen.quick else
                                  ["float32", "mixed_bfloat16", "mixed_float16"])}  # fmt: skip

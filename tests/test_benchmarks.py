@@ -1,0 +1,103 @@
+"Every benchmark runs from end to end on a few drawn photos and writes what it says; what it measures is no test's business"
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import ROOT, run, succeed
+
+from foodvision.sample import draw_dish
+
+NAMES = ["stage1", "pipeline", "startup", "memory", "peers"]
+TINY_BACKBONE = (
+    "import sys, keras; pixels = keras.Input((32, 32, 3), dtype='uint8');"
+    "keras.Model(pixels, keras.layers.Conv2D(4, 3, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))).save(sys.argv[1])"
+)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    "Photos in the layout of `train/` and `test/`, and a backbone that computes nothing to speak of"
+    folder = tmp_path_factory.mktemp("benchmarks")
+    for part, numbers in (("train", range(8)), ("test", range(100, 104))):
+        for name in ("pizza", "sushi"):
+            (folder / "photos" / part / name).mkdir(parents=True)
+            for number in numbers:
+                draw_dish(name, number, (64, 48)).save(folder / "photos" / part / name / f"{number}.jpg")
+    succeed("python", "-c", TINY_BACKBONE, folder / "tiny.keras")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(inputs, offline):
+    "What running each benchmark gave, two of them at a time"
+    words = ["--quick", "--data", inputs / "photos", "--backbone", inputs / "tiny.keras", "--image-size", 32, "--out", inputs / "out"]
+    with ThreadPoolExecutor(2) as workers:
+        running = {name: workers.submit(run, "foodvision", "bench", name, *words, **offline) for name in NAMES}
+        yield running
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_benchmark_writes_table_figures_and_picture(name, finished, inputs):
+    done = finished[name].result()
+    assert done.returncode == 0, done.stderr[-3000:]
+    content = json.loads((inputs / "out" / f"{name}.json").read_text())
+    assert content["tables"] and all(len(table["rows"]) > 1 for table in content["tables"])
+    for table in content["tables"]:
+        for row in table["rows"]:
+            assert row["low"] <= row["median"] <= row["high"] and len(row["values"]) == content["settings"]["repeats"] == 1
+            assert row["name"] != table["baseline"] or row["times"]["median"] == 1
+    text = (inputs / "out" / f"{name}.md").read_text()
+    assert text in done.stdout and "whose figures mean nothing" in text
+    assert (inputs / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert str(inputs / "out" / f"{name}.json") in done.stdout.splitlines()[-1]
+    assert str(inputs) not in json.dumps({**content, "settings": None}), "a place on one machine"
+
+
+def test_bench_names_what_there_is(offline):
+    listed = succeed("foodvision", "bench", "--help", **offline).stdout
+    assert all(name in listed for name in [*NAMES, "tutorial_recipe"])
+    unknown = run("foodvision", "bench", "speed", **offline)
+    assert unknown.returncode == 2 and len(unknown.stderr.splitlines()) == 1 and "pipeline" in unknown.stderr
+    assert "--repeats" in succeed("foodvision", "bench", "pipeline", "--help", **offline).stdout
+    assert run("foodvision", "bench", "pipeline", "--no-such-option", **offline).returncode == 2
+
+
+def test_bench_without_the_sources_says_where_they_are(tmp_path, offline):
+    os.symlink(ROOT / "foodvision", tmp_path / "foodvision")
+    code = "import sys; sys.path.insert(0, '.'); from foodvision.cli import main; sys.exit(main(['bench', 'pipeline']))"
+    done = run("python", "-c", code, cwd=tmp_path, **offline)
+    assert done.returncode == 2 and "git clone" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_measuring_takes_turns_and_compares_within_a_round():
+    code = (
+        "import measure; order = []\n"
+        "call = lambda name, values: lambda: order.append(name) or values.pop(0)\n"
+        "values = measure.in_turn({'a': call('a', [4.0, 8.0, 6.0]), 'b': call('b', [2.0, 2.0, 1.0])}, 3)\n"
+        "assert ''.join(order) == 'abbaab', order\n"
+        "import argparse; report = measure.Report('x', 'X', argparse.Namespace(out='.', repeats=3))\n"
+        "rows = report.table('t', 'seconds', values, 'a')\n"
+        "assert rows['b']['times'] == {'median': 4, 'low': 2, 'high': 6} and rows['a']['median'] == 6, rows\n"
+        "better = report.table('t', 'photos/s', values, 'a', 'higher')['b']['times']\n"
+        "assert better == {'median': 0.25, 'low': 0.1667, 'high': 0.5}, better\n"
+        "report.target('fast', 4, at_least=3); report.target('small', 4, at_most=3)\n"
+        "assert [target['met'] for target in report.content['targets']] == [True, False]\n"
+    )
+    succeed("python", "-c", code, cwd=ROOT / "benchmarks")
+
+
+def test_a_process_is_measured_and_its_failure_told():
+    code = (
+        "import measure, sys\n"
+        "words = [sys.executable, '-c', 'import time; x = bytearray(10**8); time.sleep(0.3)']\n"
+        "found = measure.process(words)\n"
+        "assert found['seconds'] > 0.3 and 100 < found['megabytes'] < 300 and found['result'] is None, found\n"
+        "measure.process([sys.executable, '-c', 'raise ValueError(\"no such thing\")'])\n"
+    )
+    done = run("python", "-c", code, cwd=ROOT / "benchmarks")
+    assert done.returncode == 1 and "ended with exit code 1" in done.stderr and "no such thing" in done.stderr
+
+
+def test_ruff_finds_nothing_in_the_benchmarks():
+    succeed("ruff", "check", "--no-cache", "benchmarks")
