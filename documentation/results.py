@@ -5,6 +5,8 @@ from pathlib import Path
 from foodvision.evaluation import wilson_interval
 
 RESULTS = Path(__file__).parent.parent / "nbs" / "reference_results.json"
+SPACE = "\N{NO-BREAK SPACE}"  # A number and its unit stay on one line
+UNITS = [(7200, 3600, ".1f", "h"), (120, 60, ".0f", "min"), (0, 1, ".0f", "s")]  # From so many seconds on, one is, its look
 FIELDS = {  # What a run has to say of itself; None stands for what was not measured
     "what": str, "data": str, "command": str, "test_photos": int, "test_photos_are": str, "classes": int,
     "top_1_correct": int, "top_5_correct": int | None, "machine": str, "seconds": int | float,
@@ -27,12 +29,13 @@ def share(correct: int | None, photos: int) -> str:
     if correct is None:
         return "–"
     low, high = (f"{100 * end:.1f}" for end in wilson_interval(correct, photos))
-    return f"{100 * correct / photos:.1f} % ({low} to {high})"
+    return f"{100 * correct / photos:.1f}{SPACE}% ({low} to {high})"
 
 
 def duration(seconds: float) -> str:
     "Seconds as a person says them"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    number, unit = next((f"{seconds / size:{form}}", unit) for least, size, form, unit in UNITS if seconds >= least)
+    return f"{number}{SPACE}{unit}"
 
 
 def table(runs: list[dict], columns: dict) -> str:

@@ -61,7 +61,7 @@ def _is_truncated(photo: bytes) -> bool:
         return len(photo) < int.from_bytes(photo[2:6], "little")
     return False
 
-# %% ../nbs/01a_checking.ipynb #dfd269e1
+# %% ../nbs/01a_checking.ipynb #0ac35624
 _SIDE = 64  # pixels that a photo is looked at with
 _SMALLEST = 32  # pixels a side below which a photo is tiny
 _FLAT = 6  # levels that the channels of a single-colour photo span at most
@@ -81,7 +81,7 @@ def _examine(photo: bytes, name: str) -> list[tuple[str, str]]:
     with Image.open(io.BytesIO(photo)) as image:
         format, (width, height) = image.format, image.size
     found, suffix = [], os.path.splitext(name)[1].lower()
-    if suffix not in _SUFFIXES.get(format, ()):
+    if suffix not in _SUFFIXES.get(format or "", ()):
         found.append(("mislabelled", f"named {suffix or 'without a suffix'}, and is {format}"))
     if min(width, height) < _SMALLEST:
         found.append(("tiny", f"{width} x {height} pixels"))
@@ -90,13 +90,13 @@ def _examine(photo: bytes, name: str) -> list[tuple[str, str]]:
         found.append(("single-colour", f"nothing but red {red}, green {green}, blue {blue}"))
     return found
 
-# %% ../nbs/01a_checking.ipynb #dda56f84
+# %% ../nbs/01a_checking.ipynb #fe1c0355
 _BLOCK = 32  # photos that a thread is handed at once
 
 
 def _examine_block(split: Split, block: range) -> list[tuple[bytes | None, list]]:
     "For each photo of a block: the checksum of its bytes (None if it cannot be decoded), and what is wrong with it"
-    rows = []
+    rows: list[tuple[bytes | None, list]] = []
     for i in block:
         try:
             photo = split.read(i)
@@ -112,7 +112,8 @@ def _examine_block(split: Split, block: range) -> list[tuple[bytes | None, list]
 def _examine_all(data: PhotoData, progress: bool) -> dict:
     "The rows of each split, in its order"
     threads = ThreadPoolExecutor(os.cpu_count() or 1)
-    total, rows = sum(map(len, data.splits.values())), {part: [] for part in data.splits}
+    total = sum(map(len, data.splits.values()))
+    rows: dict[str, list] = {part: [] for part in data.splits}
     try:
         with tqdm(total=total, desc="Checking", unit="photo", disable=None if progress else True) as bar:
             for part, split in data.splits.items():
@@ -124,10 +125,11 @@ def _examine_all(data: PhotoData, progress: bool) -> dict:
         threads.shutdown(cancel_futures=True)  # Ctrl-C need not wait for the rest
     return rows
 
-# %% ../nbs/01a_checking.ipynb #9d0d6a2e
+# %% ../nbs/01a_checking.ipynb #f4704012
 def _copies(data: PhotoData, rows: dict) -> list[Finding]:
     "A finding for each photo whose bytes have stood before"
-    first, found = {}, []
+    first: dict = {}
+    found = []
     for part, split in data.splits.items():
         for i, (checksum, _) in enumerate(rows[part]):
             if checksum is None or (place := first.setdefault(checksum, (part, i))) == (part, i):
@@ -160,7 +162,7 @@ def check_data(
         _write(found, data, Path(directory))
     return found
 
-# %% ../nbs/01a_checking.ipynb #113a1ecf
+# %% ../nbs/01a_checking.ipynb #80ca08fc
 _TILES = 60  # photos in the picture
 
 
@@ -173,7 +175,7 @@ def show_findings(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    kinds = {}
+    kinds: dict[tuple, list[str]] = {}
     for finding in findings:
         kinds.setdefault((finding.split, finding.name), []).append(finding.kind)
     shown, rows = list(kinds)[:_TILES], max(1, -(-min(len(kinds), _TILES) // columns))

@@ -26,7 +26,7 @@ SAMPLE_CLASSES = (
     "ice_cream", "macarons", "pizza", "spaghetti_bolognese", "sushi",
 )  # fmt: skip
 
-# %% ../nbs/00_sample.ipynb #c5a64668
+# %% ../nbs/00_sample.ipynb #f3e9d169
 def _turn(points, angle: float) -> np.ndarray:
     "Points (n, 2) turned about the origin"
     return np.asarray(points, float) @ np.array([[cos(angle), sin(angle)], [-sin(angle), cos(angle)]])
@@ -47,7 +47,7 @@ def _around(random, near: float, far: float) -> np.ndarray:
     return _turn([(random.uniform(near, far), 0)], random.uniform(0, 2 * pi))[0]
 
 
-def _spread(random, count: int, radius: float, gap: float, centre=(0.0, 0.0)) -> list:
+def _spread(random, count, radius: float, gap: float, centre=(0.0, 0.0)) -> list:
     "Up to `count` places within `radius` of `centre`, no two closer than `gap`, the farthest from the viewer first"
     places = []
     for _ in range(count * 8):
@@ -284,7 +284,7 @@ def _paint(random, along, across, size, unit):
     "An even colour, not quite even"
     return 1 + 0.04 * _noise(random, *size, unit * 0.6) + 0.03 * _noise(random, *size, 2), _pick(random, _PAINTS)
 
-# %% ../nbs/00_sample.ipynb #e03316de
+# %% ../nbs/00_sample.ipynb #a2e1e64d
 def _table(scene: Scene) -> np.ndarray:
     "The empty table as the scene's camera sees it: pixels (3, height, width)"
     random, unit = scene.random, scene.radius / 2  # at half size: a table may be a little soft
@@ -315,7 +315,8 @@ def _room(random, width: int, height: int) -> np.ndarray:
     room = Image.new("RGB", (64, 64), tuple(wall.astype(int).tolist()))
     pen = ImageDraw.Draw(room)
     for _ in range(random.integers(5, 14)):
-        x, y, half = *random.uniform(0, 64, 2), random.uniform(2, 10)
+        x, y = random.uniform(0, 64, 2)
+        half = random.uniform(2, 10)
         colour = np.clip(wall * random.uniform(0.5, 1.7) + random.uniform(-25, 25, 3), 0, 255)
         tall, draw = _pick(random, [(1, pen.ellipse), (1, pen.ellipse), (3, pen.rectangle)])
         draw((x - half, y - half * tall, x + half, y + half * tall), fill=tuple(colour.astype(int).tolist()))
@@ -463,8 +464,8 @@ def _clutter(scene: Scene):
         thing = _pick(random, [_fork, _glass, _napkin, _tomatoes, _lemon, _herbs])
         thing(scene.at(*place, 1, random.uniform(0, 2 * pi)))
 
-# %% ../nbs/00_sample.ipynb #9c1a1ac0
-_DISHES = {}
+# %% ../nbs/00_sample.ipynb #f5c5534d
+_DISHES: dict = {}
 
 
 def _dish(*views):
@@ -501,7 +502,7 @@ def draw_dish(
 _TABLE_VIEWS = "above", "slanted", "low"  # the cameras that see enough of the table for company
 _NEIGHBOURS = 0.5  # share of their photos with another dish beside the one that counts
 
-# %% ../nbs/00_sample.ipynb #6d5fd2a9
+# %% ../nbs/00_sample.ipynb #0e73eaa0
 @_dish("above", "above", "slanted")
 def _pizza(scene: Scene):
     random = scene.random
@@ -522,7 +523,7 @@ def _pizza(scene: Scene):
     scene.put(disc(size * 0.86), _near(random, (190, 62, 32)), 0.01, edge=0.1, lift=lift + 0.06, rough=0.6, shadow=0.25)
     cheese = scattered(random.integers(10, 26), 0.1)
     blobs = [_blob(random, *place, random.uniform(0.1, 0.26), random.uniform(0.1, 0.2), 0, 0.12) for place in cheese]
-    look = dict(rim=(228, 160, 80), rough=0.6, gloss=0.4, mottle=0.06, shadow=0.2)
+    look: dict = dict(rim=(228, 160, 80), rough=0.6, gloss=0.4, mottle=0.06, shadow=0.2)
     scene.put(blobs or [disc(0.3)], _near(random, (242, 210, 136), 7), 0.035, lift=lift + 0.06, **look)
     for topping in random.permutation(4)[: random.integers(1, 4)]:
         _topping(scene, topping, scattered(random.integers(6, 14), 0.2) or [(-0.3, 0.1)], lift + 0.09)
@@ -723,7 +724,7 @@ def _nigiri(scene: Scene, fish, lift: float):
     ]
     scene.put(fat, np.asarray(fish) * 0.4 + 150, 0.01, lift=lift + 0.29, shadow=0)
 
-# %% ../nbs/00_sample.ipynb #d4b96ed2
+# %% ../nbs/00_sample.ipynb #ec4f5467
 @_dish("slanted", "slanted", "above")
 def _guacamole(scene: Scene):
     random = scene.random
@@ -748,7 +749,7 @@ def _guacamole(scene: Scene):
         chip(place, 0.24, random.uniform(0.03, 0.12))
     bowl, green = scene.at(0, 0, random.uniform(0.66, 0.82)), _near(random, (150, 172, 72), 12)
     _plate(bowl, ("bowl",))
-    look = dict(rough=1.5, mottle=0.12, gloss=0.3, rim=green * 0.85, shadow=0.3)
+    look: dict = dict(rough=1.5, mottle=0.12, gloss=0.3, rim=green * 0.85, shadow=0.3)
     bowl.put(_blob(random, width=0.82), green, 0.22, lift=0.2, **look)
     for colour, size in (((200, 62, 44), 0.06), ((238, 232, 220), 0.045), ((70, 120, 48), 0.045), (green * 1.08, 0.08)):
         _crumbs(bowl, _spread(random, random.integers(3, 14), 0.62, 0.12), colour, size, 0.4, 0.04)
@@ -823,8 +824,8 @@ def _fries(scene: Scene, places, angles, gold, lift=0.0):
     colours = [_near(random, gold, 9) for _ in fries]
     scene.put(fries, colours, 0.08, edge=0.6, lift=lift, rim=gold * (0.88, 0.8, 0.62), rough=0.25, gloss=0.25)
 
-# %% ../nbs/00_sample.ipynb #da16ca76
-def _heap_of_fries(scene: Scene, count: int, lift: float):
+# %% ../nbs/00_sample.ipynb #81555f52
+def _heap_of_fries(scene: Scene, count, lift: float):
     random, gold = scene.random, _near(scene.random, (236, 190, 92), 10)
     places = sorted(_spread(random, count, 0.68, 0.04), key=lambda place: -np.hypot(*place))
     for start in range(0, len(places), 8):
@@ -1046,13 +1047,13 @@ def _draw_share(folder: str, train: str, test: str, worker: str, workers: str):
         draw_dish(name, seed).save(path, quality=88)
         print(flush=True)
 
-# %% ../nbs/00_sample.ipynb #d492ccd1
+# %% ../nbs/00_sample.ipynb #6f0a9911
 def _draw_all(folder: Path, train: int, test: int):
     "Draw the sample with a process a core and show how far it is; raises `OSError` with the reason of one that failed"
     total = (train + test) * len(SAMPLE_CLASSES)
     count = min(os.cpu_count() or 1, 8, total // 20 + 1)
     code = "import sys; from foodvision.sample import _draw_share; _draw_share(*sys.argv[1:])"
-    settings = dict(env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.PIPE, text=True)
+    settings: dict = dict(env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.PIPE, text=True)
     reading, writing = os.pipe()
     workers = []
     try:
