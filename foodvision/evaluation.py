@@ -9,7 +9,7 @@ __all__ = ['Predictions', 'softmax', 'wilson_interval', 'top_k_accuracy', 'class
            'plot_risk_coverage', 'forward_function', 'predict_split', 'draw_others', 'calibrate', 'load_class_features',
            'explain', 'overlay', 'plot_learning_curves', 'evaluate']
 
-# %% ../nbs/07_evaluation.ipynb #1bdeb4de
+# %% ../nbs/07_evaluation.ipynb #7b3bbdfa
 import base64
 import csv
 import io
@@ -21,25 +21,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
-import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
 from fastcore import xml
-from matplotlib.colors import LinearSegmentedColormap
 from PIL import Image, ImageDraw, ImageFilter
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.optimize import minimize_scalar
-from scipy.spatial.distance import squareform
-from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, roc_auc_score
 from tqdm.auto import tqdm
 
 from .data import PhotoData, Split, load_data
-from .model import load_model
-from .pipeline import DecodedSplit, decode_split, evaluation_batches
 from .preprocessing import BadImage, decode_image
 from .run import Run, UserError, package_versions, write_json, write_text, writing
+
+# %% ../nbs/07_evaluation.ipynb #77511bc8
+if TYPE_CHECKING:  # names for annotations, which are never evaluated
+    import keras
+    import matplotlib.pyplot as plt
+
+    from foodvision.pipeline import DecodedSplit
 
 # %% ../nbs/07_evaluation.ipynb #c8667939
 @dataclass(frozen=True)
@@ -116,11 +114,13 @@ def top_k_accuracy(
     interval = list(wilson_interval(correct, len(predictions)))
     return {"value": correct / len(predictions), "interval": interval, "correct": correct, "photos": len(predictions)}
 
-# %% ../nbs/07_evaluation.ipynb #c7e2fb1b
+# %% ../nbs/07_evaluation.ipynb #e6c0cd14
 def class_table(
     predictions: Predictions,  # Classes that have no photo in it get no row
 ) -> list[dict]:  # `class`, `photos`, `precision`, `recall`, `f1`, `taken_for`, `times`
     "One row a class, lowest F1 first"
+    from sklearn.metrics import precision_recall_fscore_support
+
     present = np.unique(predictions.labels)
     guesses = predictions.logits.argmax(1)
     scores = precision_recall_fscore_support(predictions.labels, guesses, labels=present, zero_division=0)
@@ -166,27 +166,41 @@ def most_wrong(
     wrong = np.flatnonzero(~predictions.correct)
     return wrong[np.argsort(-sure[wrong], kind="stable")][:count]
 
-# %% ../nbs/07_evaluation.ipynb #8926c7f4
+# %% ../nbs/07_evaluation.ipynb #b9850843
 def _shades(colour):
     "Colour map from the plot's own background to `colour`, with nothing drawn where there is no value"
-    shades = LinearSegmentedColormap.from_list("shades", [plt.rcParams["axes.facecolor"], colour])
+    from matplotlib import colors, rcParams
+
+    shades = colors.LinearSegmentedColormap.from_list("shades", [rcParams["axes.facecolor"], colour])
     shades.set_bad(alpha=0)
     return shades
 
 
 def _by_likeness(share):
     "Order of the classes that puts those mistaken for each other side by side"
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
     likeness = (share + share.T) / 2
     distance = 1 - likeness / max(likeness[~np.eye(len(share), dtype=bool)].max(), 1e-9)
     np.fill_diagonal(distance, 0)
     return leaves_list(linkage(squareform(distance.clip(0), checks=False), "average", optimal_ordering=True))
 
-# %% ../nbs/07_evaluation.ipynb #ec0f0e15
+
+def _new_axes(width, height):
+    "Axes of a new figure, in inches"
+    import matplotlib.pyplot as plt
+
+    return plt.figure(figsize=(width, height), layout="constrained").add_subplot()
+
+# %% ../nbs/07_evaluation.ipynb #10af94fe
 def plot_confusion(
     predictions: Predictions,  # What was said about which photos
-    axes: plt.Axes | None = None,  # Where to draw; by default a new figure whose size fits the number of classes
-) -> plt.Axes:
+    axes: "plt.Axes | None" = None,  # Where to draw; by default a new figure whose size fits the number of classes
+) -> "plt.Axes":
     "Confusion matrix in percent of each true class: right answers in one colour, mistakes in another"
+    from sklearn.metrics import confusion_matrix
+
     count = len(predictions.class_names)
     matrix = confusion_matrix(predictions.labels, predictions.logits.argmax(1), labels=range(count))
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
@@ -194,7 +208,7 @@ def plot_confusion(
     share, many = share[np.ix_(order, order)], count > 20
     if axes is None:
         side = 2.2 + (0.165 if many else 0.45) * count
-        axes = plt.figure(figsize=(side, side), layout="constrained").add_subplot()
+        axes = _new_axes(side, side)
     diagonal = np.eye(count, dtype=bool)
     mistakes = np.where(diagonal, np.nan, share)
     axes.imshow(np.where(diagonal, share, np.nan), cmap=_shades("#2a7f9e"), vmin=0, vmax=1)
@@ -214,11 +228,12 @@ def plot_confusion(
             axes.text(column, row, f"{100 * share[row, column]:.0f}", ha="center", va="center", fontsize=8, color=ink)
     return axes
 
-# %% ../nbs/07_evaluation.ipynb #2a3557e1
+# %% ../nbs/07_evaluation.ipynb #c3cbfebe
 def fit_temperature(
     validation: Predictions,  # Photos the model was not trained on; not the test photos
 ) -> float:  # Between 0.05 and 20
     "Temperature under which the validation labels are likeliest (Guo et al. 2017), with a weak prior at 1"
+    from scipy.optimize import minimize_scalar
 
     def cost(log_temperature):
         chances = validation.probabilities(np.exp(log_temperature))[np.arange(len(validation)), validation.labels]
@@ -226,7 +241,7 @@ def fit_temperature(
 
     return float(np.exp(minimize_scalar(cost, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
-# %% ../nbs/07_evaluation.ipynb #cc096d05
+# %% ../nbs/07_evaluation.ipynb #e0664333
 def calibration_error(
     predictions: Predictions,  # What was said about which photos
     temperature: float = 1.0,  # Applied to the logits first
@@ -249,10 +264,10 @@ def _confidence_bins(predictions, temperature, bins=15):
 def plot_reliability(
     predictions: Predictions,  # What was said about which photos
     temperature: float,  # The fitted temperature
-    axes: plt.Axes | None = None,  # Where to draw; by default a new figure
-) -> plt.Axes:
+    axes: "plt.Axes | None" = None,  # Where to draw; by default a new figure
+) -> "plt.Axes":
     "Accuracy against confidence, before and after the temperature; on the diagonal confidence can be believed"
-    axes = axes or plt.figure(figsize=(4.6, 4.2), layout="constrained").add_subplot()
+    axes = axes or _new_axes(4.6, 4.2)
     axes.plot([0, 1], [0, 1], linestyle=":", color="gray")
     for name, value, colour in [
         ("as trained", 1.0, "#d1495b"),
@@ -289,7 +304,7 @@ def _directions(vectors):
     vectors = np.asarray(vectors, np.float64)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
 
-# %% ../nbs/07_evaluation.ipynb #d80cc4c3
+# %% ../nbs/07_evaluation.ipynb #36fd80e8
 _SCORES = ("max_softmax", "energy", "feature_similarity", "combined")
 
 
@@ -322,6 +337,8 @@ def separation(
     others: np.ndarray,  # (m,) scores of photos of other things
 ) -> float:  # Between 0 and 1; 0.5 is guessing
     "AUROC: the chance that a photo of the classes scores higher than a photo of something else"
+    from sklearn.metrics import roc_auc_score
+
     truth = np.r_[np.ones(len(known)), np.zeros(len(others))]
     return float(roc_auc_score(truth, np.r_[known, others]))
 
@@ -386,15 +403,15 @@ def _deciding(threshold, similarity):
         score = "max_softmax"
     return score, threshold[score]["value"]
 
-# %% ../nbs/07_evaluation.ipynb #a78f4baa
+# %% ../nbs/07_evaluation.ipynb #84be75f3
 def plot_risk_coverage(
     predictions: Predictions,  # What was said about which photos
     temperature: float,  # The fitted temperature
     threshold: dict,  # What `fit_threshold` gave
-    axes: plt.Axes | None = None,  # Where to draw; by default a new figure
-) -> plt.Axes:
+    axes: "plt.Axes | None" = None,  # Where to draw; by default a new figure
+) -> "plt.Axes":
     "Risk-coverage curve of every score, with the place where the threshold cuts"
-    axes = axes or plt.figure(figsize=(5.4, 3.6), layout="constrained").add_subplot()
+    axes = axes or _new_axes(5.4, 3.6)
     for score, colour in zip(_scores_of(predictions, threshold), ("#2a7f9e", "#d1495b", "#c98a1b", "#6a51a3")):
         coverage, risk = risk_coverage(predictions, score, temperature, threshold.get("scale"))
         axes.plot(coverage, risk, color=colour, label=f"{score.replace('_', ' ')}: area {risk.mean():.3f}")
@@ -410,12 +427,15 @@ def _scores_of(predictions, threshold):
     "The scores that can be computed: two of them need features"
     return [score for score in _SCORES if score in threshold and (predictions.similarity is not None or score in _SCORES[:2])]
 
-# %% ../nbs/07_evaluation.ipynb #a890ef0c
+# %% ../nbs/07_evaluation.ipynb #edf45ecc
 @lru_cache(maxsize=1)
 def forward_function(
-    model: keras.Model,  # A classifier as `build_model` makes it
+    model: "keras.Model",  # A classifier as `build_model` makes it
 ):  # Function from uint8 (batch, side, side, 3) to float32 tensors (batch, classes) and (batch, channels)
     "The model's logits and pooled features in one pass, compiled once for every batch size; the last one is kept"
+    import keras
+    import tensorflow as tf
+
     inner = keras.Model(model.inputs[0], [model.get_layer(name).output for name in ("logits", "pooling")])
     return tf.function(
         lambda photos: [tf.cast(output, tf.float32) for output in inner(photos, training=False)],
@@ -424,8 +444,8 @@ def forward_function(
 
 
 def predict_split(
-    model: keras.Model,  # A classifier as `build_model` makes it
-    decoded: DecodedSplit,  # The photos, from `decode_split` at the model's image size
+    model: "keras.Model",  # A classifier as `build_model` makes it
+    decoded: "DecodedSplit",  # The photos, from `decode_split` at the model's image size
     class_names: tuple,  # Class names in the order of the model's outputs
     batch_size: int = 32,  # Photos a step; changes speed and memory, not the answers
     classes: np.ndarray | None = None,  # What `class_directions` gave, to measure the similarity by
@@ -438,6 +458,8 @@ def predict_split(
 
 def _forward(model, decoded, batch_size):
     "Logits and features of every photo of a split"
+    from foodvision.pipeline import evaluation_batches
+
     forward, batches = forward_function(model), -(-len(decoded) // batch_size)
     shown = tqdm(evaluation_batches(decoded, batch_size), "predicting", batches, unit="batch", disable=None)
     outputs = zip(*[[output.numpy() for output in forward(photos)] for photos, _ in shown])
@@ -515,7 +537,7 @@ def _others(model, classes, others, part):
     logits, features = (np.concatenate(output) for output in outputs)
     return (logits, None if classes is None else feature_similarity(features, classes)), name
 
-# %% ../nbs/07_evaluation.ipynb #41bbb377
+# %% ../nbs/07_evaluation.ipynb #6d1c2269
 def calibrate(
     run: Run | str | Path,  # A finished run; its record is added to
     data: PhotoData | str | None = None,  # The photos; by default those the run was trained on
@@ -523,6 +545,8 @@ def calibrate(
     target: float = 0.95,  # Share of photos of known classes that are to be answered, between 0.5 and 1
 ) -> dict:  # `temperature` and `threshold`, as they now stand in the run's `config.json`
     "Fit temperature and 'not sure' threshold on validation photos and store them in the run"
+    from foodvision.model import load_model
+
     if not 0.5 <= target <= 1:
         raise UserError(f"target must be between 0.5 and 1, and is {target}")
     run = run if isinstance(run, Run) else Run.open(run)
@@ -552,7 +576,7 @@ def _store_class_features(run, model, data, most=50):
         np.savez(part, directions=classes)
     return classes
 
-# %% ../nbs/07_evaluation.ipynb #612156d4
+# %% ../nbs/07_evaluation.ipynb #6eaf6365
 def _data_for(run, data):
     "Photos for a run, with labels in the order of the run's classes; `UserError` where it does not know a class"
     if not isinstance(data, PhotoData):
@@ -574,6 +598,8 @@ def _split_for(run, data, part):
 
 def _decode(run, split):
     "A split decoded as the run's configuration says"
+    from foodvision.pipeline import decode_split
+
     return decode_split(split, run.config.image_size, run.config.cache_gigabytes, run.config.on_bad_image)
 
 
@@ -602,9 +628,9 @@ def load_class_features(
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"{path} is damaged ({reason}). Remove it; foodvision evaluate makes it again.", 1) from None
 
-# %% ../nbs/07_evaluation.ipynb #a0ffb2d3
+# %% ../nbs/07_evaluation.ipynb #f41e6b8b
 def explain(
-    model: keras.Model,  # A classifier as `build_model` makes it
+    model: "keras.Model",  # A classifier as `build_model` makes it
     image: np.ndarray,  # uint8 (side, side, 3), as `decode_image` gives it
     class_id: int | None = None,  # The class to explain; by default the likeliest
 ) -> np.ndarray:  # (side, side) float32 from 0 to 1, highest where the photo speaks most for the class
@@ -614,6 +640,9 @@ def explain(
 
 def _heat_maps(model, images, class_ids=None):
     "Heat maps (n, side, side) of several photos at once"
+    import keras
+    import tensorflow as tf
+
     pooling, logits = model.get_layer("pooling"), model.get_layer("logits")
     features = tf.cast(keras.Model(model.inputs[0], pooling.input)(images, training=False), tf.float32)
     with tf.GradientTape() as tape:
@@ -633,10 +662,12 @@ def overlay(
     heat: np.ndarray,  # (side, side) from 0 to 1, from `explain`
 ) -> np.ndarray:  # uint8 (height, width, 3)
     "The photo with the heat map laid over it; the map is stretched as the photo was squashed"
+    from matplotlib import colormaps
+
     height, width = photo.shape[:2]
     heat = np.asarray(Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
     strength = 0.65 * heat[..., None].clip(0, 1)
-    colours = 255 * plt.get_cmap("plasma")(heat)[..., :3]
+    colours = 255 * colormaps["plasma"](heat)[..., :3]
     return ((1 - strength) * photo + strength * colours).astype(np.uint8)
 
 # %% ../nbs/07_evaluation.ipynb #f732fb1e
@@ -649,9 +680,11 @@ _PUBLISHED = [  # who, top-1, top-5, measured on
     ("EfficientNet-L2 with SAM (Foret et al., 2021)", 0.962, None, "official test"),
 ]  # fmt: skip
 
-# %% ../nbs/07_evaluation.ipynb #7e4e8f6d
+# %% ../nbs/07_evaluation.ipynb #f770bf6e
 def _measure(predictions, temperature, threshold, others):
     "Every figure that comes from predictions alone, as JSON can hold it"
+    from sklearn.metrics import f1_score
+
     n, labels, guesses = len(predictions), predictions.labels, predictions.logits.argmax(1)
     loss = {
         t: -np.log(predictions.probabilities(t)[np.arange(n), labels].clip(1e-300)).mean() for t in (1.0, temperature)
@@ -726,11 +759,13 @@ def _size_sentence(data):
     )
     return f"{name}, as they are" if (width, height) == (size, size) else f"{name}, {way} {size}"
 
-# %% ../nbs/07_evaluation.ipynb #2d830f0e
+# %% ../nbs/07_evaluation.ipynb #c4b69a1c
 def plot_learning_curves(
     history: list[dict],  # `run.history`: one row an epoch
 ) -> np.ndarray:  # Two axes: loss and accuracy
     "Loss and accuracy by epoch on training and validation photos, the switch of stages marked"
+    import matplotlib.pyplot as plt
+
     figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.2), layout="constrained")
     epochs = np.arange(1, len(history) + 1)
     switch = sum(row["stage"] == "feature_extraction" for row in history)
@@ -747,7 +782,7 @@ def plot_learning_curves(
     panels[0].legend(frameon=False)
     return panels
 
-# %% ../nbs/07_evaluation.ipynb #d6c5a06f
+# %% ../nbs/07_evaluation.ipynb #127a2ffc
 def _plots(history, predictions, temperature, threshold):
     "Name, drawing function and alternative text of each plot"
     best, worst = (class_table(predictions)[i]["class"] for i in (-1, 0))
@@ -769,6 +804,8 @@ def _plots(history, predictions, temperature, threshold):
 
 def _png(draw, dark):
     "A plot as the bytes of a PNG, on light or on dark ground"
+    import matplotlib.pyplot as plt
+
     paper, ink = ("#171b22", "#d5dae3") if dark else ("#ffffff", "#222833")
     colours = {
         name: ink
@@ -1100,7 +1137,7 @@ th,td{padding:.3rem .4rem}
 tbody th{min-width:6.5rem;overflow-wrap:anywhere}}
 """
 
-# %% ../nbs/07_evaluation.ipynb #804eb8f1
+# %% ../nbs/07_evaluation.ipynb #c80e2b74
 def evaluate(
     run: Run | str | Path,  # A finished run
     data: PhotoData | str | None = None,  # Photos to measure on; by default those of the run
@@ -1113,6 +1150,8 @@ def evaluate(
     Calibrates the run first if that has not been done. Raises `UserError` if the run has no model, the split has no
     photos, or the data has classes that the run does not know.
     """
+    from foodvision.model import load_model
+
     if split not in ("train", "validation", "test"):
         raise UserError(f"split must be train, validation or test, and is {split!r}")
     run = run if isinstance(run, Run) else Run.open(run)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Prediction', 'find_photos', 'Classifier']
 
-# %% ../nbs/08_inference.ipynb #8d25a62f
+# %% ../nbs/08_inference.ipynb #cc991eb7
 import csv
 import glob
 import json
@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
@@ -25,7 +24,6 @@ from tqdm.auto import tqdm
 from foodvision.evaluation import (
     confidence_scores, explain, feature_similarity, forward_function, is_sure, load_class_features, overlay, softmax,
 )  # fmt: skip
-from .model import load_model
 from .preprocessing import decode_image
 from .run import Run, UserError, writing
 
@@ -122,21 +120,24 @@ def _reason(threshold, chance, similarity, logits):
     value = threshold["max_softmax"]["value"]
     return f"its best guess has {100 * chance:.0f} %, below the {100 * value:.0f} % that {known} reach"
 
-# %% ../nbs/08_inference.ipynb #71cb9397
+# %% ../nbs/08_inference.ipynb #7b263219
 class Classifier:
     "A trained run, ready to answer"
 
     def __init__(
         self,
-        model: keras.Model,  # A classifier as `build_model` makes it
-        class_names: list[str],  # In the order of the model's outputs
+        model,  # A Keras classifier, or a function of uint8 (n, side, side, 3) to logits (n, classes) and features or None
+        class_names: list[str],  # In the order of the logits
         temperature: float = 1.0,  # Divides the logits
         threshold: dict | None = None,  # What `fit_threshold` gave; without one every answer is sure
         class_features: np.ndarray | None = None,  # What `class_directions` gave, for a threshold that looks at features
+        image_size: int | None = None,  # Side in pixels of the squares that a function takes; a Keras model says it itself
     ):
-        self.model, self.class_names = model, list(class_names)
-        self.temperature, self.threshold, self.class_features = temperature, threshold, class_features
-        self.image_size = model.input_shape[1]
+        self.model = model if hasattr(model, "get_layer") else None  # what explanations need
+        self.forward = _keras_forward(model) if self.model else model
+        self.image_size = model.input_shape[1] if self.model else image_size
+        self.class_names, self.temperature = list(class_names), temperature
+        self.threshold, self.class_features = threshold, class_features
 
     @classmethod
     def load(
@@ -145,9 +146,11 @@ class Classifier:
     ) -> "Classifier":
         "Read a run's model; raises `UserError` if the folder is no run or has no finished model"
         run = run if isinstance(run, Run) else Run.open(run)
-        model = load_model(run.require_model())
-        fitted = run.info.get("temperature", 1.0), run.info.get("threshold")
-        return cls(model, run.class_names, *fitted, load_class_features(run))
+        path = run.require_model()
+        from foodvision.model import load_model  # brings TensorFlow, so not before there is something to load
+
+        fitted = run.info.get("temperature", 1.0), run.info.get("threshold"), load_class_features(run)
+        return cls(load_model(path), run.class_names, *fitted)
 
     def stream(
         self,
@@ -187,8 +190,9 @@ class Classifier:
         "Predictions for a batch of decoded photos"
         if not batch:
             return
-        logits, features = (output.numpy() for output in forward_function(self.model)(np.stack([x for _, x in batch])))
-        similarity = None if self.class_features is None else feature_similarity(features, self.class_features)
+        logits, features = self.forward(np.stack([pixels for _, pixels in batch]))
+        known = features is not None and self.class_features is not None
+        similarity = feature_similarity(features, self.class_features) if known else None
         reasons = [""] * len(batch)
         if self.threshold:
             reasons = _reasons(logits, self.temperature, self.threshold, similarity)
@@ -202,7 +206,9 @@ class Classifier:
         source,  # One photo: a path, bytes, uint8 array or Pillow image
         class_name: str | None = None,  # The class to explain; by default the likeliest
     ) -> Image.Image:  # The photo at its own size with the heat map over it
-        "What in the photo speaks for a class (Grad-CAM)"
+        "What in the photo speaks for a class (Grad-CAM); raises `UserError` where there is no Keras model to ask"
+        if self.model is None:
+            raise UserError("Only a run's own Keras model can be asked why; this one gives its answer alone.")
         if class_name is not None and class_name not in self.class_names:
             raise UserError(f"{class_name} is not one of the classes: {', '.join(self.class_names)}")
         class_id = None if class_name is None else self.class_names.index(class_name)
@@ -221,6 +227,12 @@ class Classifier:
 
     def __repr__(self):
         return f"Classifier of {len(self.class_names)} classes, photos scaled to {self.image_size} pixels"
+
+
+def _keras_forward(model):
+    "Logits and features of a batch as arrays"
+    compiled = forward_function(model)
+    return lambda photos: [output.numpy() for output in compiled(photos)]
 
 
 def _decoded(photos: Iterable, size: int, ahead: int):
