@@ -31,9 +31,9 @@ from tqdm.auto import tqdm
 from .model import save_model
 from .run import UserError, write_json, writing
 
-# %% ../nbs/05_callbacks.ipynb #01c11467
+# %% ../nbs/05_callbacks.ipynb #1ddc42d3
 class EpochHistory(keras.callbacks.Callback):
-    "Write `history.json`: one row an epoch, over both stages"
+    "Write `history.json`: one row an epoch, over both stages; its learning rate is that of the epoch's end"
 
     saved_attributes = ("rows", "seconds_before")
 
@@ -52,7 +52,6 @@ class EpochHistory(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started, self.seconds_before = time.perf_counter(), 0.0
-        self.learning_rate = _learning_rate(self.model)
 
     def before_backup(self):
         "Keep the seconds that this epoch has taken so far"
@@ -65,7 +64,7 @@ class EpochHistory(keras.callbacks.Callback):
         step = self.steps_before + (epoch + 1 - self.first_epoch) * self.steps
         scores = {name: float(logs[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in logs}
         row = {"stage": self.stage, "epoch": epoch + 1, "step": step, **scores}
-        self.rows.append({**row, "learning_rate": self.learning_rate, "seconds": round(seconds, 3)})
+        self.rows.append({**row, "learning_rate": _learning_rate(self.model), "seconds": round(seconds, 3)})
         write_json(self.path, self.rows)
 
 

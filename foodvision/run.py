@@ -84,7 +84,7 @@ def cache_folder(
     "A folder for what can be made again, under the user's cache (https://specifications.freedesktop.org/basedir-spec)"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foodvision" / name
 
-# %% ../nbs/00_run.ipynb #b01241e0
+# %% ../nbs/00_run.ipynb #eb4058ba
 @dataclass(frozen=True)
 class Config:
     "Every choice of a run; saved in its folder as part of `config.json`"
@@ -97,15 +97,19 @@ class Config:
     dropout: float = 0.2  # Share of the pooled features zeroed while the head trains
     policy: str = "auto"  # Dtype policy: `auto` (from the device), `float32`, `mixed_float16`, `mixed_bfloat16`
     batch_size: int = 32  # Photos a step
-    feature_epochs: int = 10  # Stage 1, feature extraction: most epochs to train the head for
-    head_learning_rate: float = 1e-3  # Stage 1: Adam's learning rate
+    feature_epochs: int = 20  # Stage 1, feature extraction: most epochs to train the head for
+    head_search: bool = True  # Stage 1: choose the head's learning rate, weight decay and dropout on validation photos
+    head_learning_rate: float = 2e-3  # Stage 1: AdamW's highest learning rate; the search looks around it
+    head_weight_decay: float = 0.1  # Stage 1: AdamW's weight decay; the search looks around it
     fine_tune_epochs: int = 5  # Stage 2, fine-tuning: most epochs; 0 leaves the stage out
-    fine_tune_learning_rate: float = 1e-4  # Stage 2: Adam's learning rate before reductions
+    fine_tune_learning_rate: float = 5e-4  # Stage 2: AdamW's highest learning rate
+    fine_tune_weight_decay: float = 0.01  # Stage 2: AdamW's weight decay
+    schedule: str = "cosine"  # Learning rate of a stage: `cosine` (warm-up, then down to near 0), or `plateau`
     unfreeze_layers: int = -1  # Stage 2: how many of the backbone's last layers train; -1 for all
     augment: bool = True  # Stage 2: random crop, flip and colour on training photos
     early_stopping_patience: int = 3  # Epochs without a lower validation loss before a stage stops
-    reduce_patience: int = 2  # Epochs without a lower validation loss before the learning rate falls
-    reduce_factor: float = 0.2  # What the learning rate is multiplied by when it falls
+    reduce_patience: int = 2  # Schedule `plateau`: epochs without a lower validation loss before the rate falls
+    reduce_factor: float = 0.2  # Schedule `plateau`: what the learning rate is multiplied by when it falls
     on_bad_image: str = "fail"  # An unreadable photo: `fail` names it and stops, `skip` leaves it out and lists it
     backup_minutes: float = 5.0  # Longest time between two backups, so the most work a kill can cost
     backup_steps: int = 0  # Also back up after this many steps; 0 goes by time alone
@@ -144,11 +148,13 @@ class Config:
 _BOUNDS = [  # fields, lowest, highest
     ("validation_fraction", 0.01, 0.5), ("image_size", 32, 1024), ("dropout", 0, 0.9), ("batch_size", 1, 4096),
     ("feature_epochs", 1, 10_000), ("fine_tune_epochs", 0, 10_000), ("unfreeze_layers", -1, 10_000),
-    ("head_learning_rate fine_tune_learning_rate", 1e-9, 10), ("reduce_factor", 0.001, 0.999),
+    ("head_learning_rate fine_tune_learning_rate", 1e-9, 10), ("head_weight_decay fine_tune_weight_decay", 0, 10),
+    ("reduce_factor", 0.001, 0.999),
     ("early_stopping_patience reduce_patience", 1, 10_000), ("backup_minutes", 0, 10_080),
     ("backup_steps", 0, 10**9), ("cache_gigabytes", 0, 10_000), ("seed", 0, 2**31 - 1),
 ]  # fmt: skip
-_CHOICES = {"policy": ("auto", "float32", "mixed_float16", "mixed_bfloat16"), "on_bad_image": ("fail", "skip")}
+_CHOICES = {"policy": ("auto", "float32", "mixed_float16", "mixed_bfloat16"), "on_bad_image": ("fail", "skip"),
+            "schedule": ("cosine", "plateau")}  # fmt: skip
 
 
 def _check_type(field, value):
