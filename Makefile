@@ -57,5 +57,5 @@ clean:  ## remove what was built (the environment and your runs stay)
 	@touch $@
 
 .venv/installed-dev: .venv/bin/python settings.ini setup.py
-	.venv/bin/pip install --editable '.[dev,offline]'
+	.venv/bin/pip install --editable '.[dev,offline,export]'
 	@touch $@ .venv/installed-demo
