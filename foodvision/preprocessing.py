@@ -121,7 +121,7 @@ def _grey_from_numbers(image: Image.Image) -> Image.Image:
         raise ValueError(f"grey values from {low:g} to {high:g} have no known scale")
     return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
 
-# %% ../nbs/01_preprocessing.ipynb #a7bdfc3b
+# %% ../nbs/01_preprocessing.ipynb #bfaec801
 _TURNS = dict(enumerate([
     Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
     Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
@@ -131,7 +131,7 @@ _TURNS = dict(enumerate([
 def _turn(image: Image.Image) -> Image.Transpose | None:
     "The turn that an image's EXIF notes ask for"
     try:
-        return _TURNS.get(image.getexif().get(0x0112))
+        return _TURNS.get(image.getexif().get(0x0112, 1))
     except Exception:  # notes are free-form bytes; damaged ones raise whatever the parser met
         return None
 
