@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test kills setup docs export browser clean
+.PHONY: help demo test kills benchmarks setup docs export browser clean
 
 # The first Python on this machine that TensorFlow has wheels for and that can make a virtual environment.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
@@ -27,6 +27,15 @@ test: .venv/installed-dev browser  ## every check there is: notebooks, package, 
 
 kills: .venv/installed-dev  ## kill a training 100 times at random moments, resume it, compare every bit (about half an hour)
 	FOODVISION_KILLS=100 .venv/bin/python -m pytest tests/test_resume.py -k random_moments
+
+# Real photos give the figures of the documentation; PEERS is the Python of an environment with benchmarks/requirements.txt.
+DATA ?= sample
+PEERS ?=
+benchmarks: .venv/installed-dev  ## measure everything again into benchmarks/results (DATA=photos, PEERS=python with PyTorch; an hour)
+	for name in startup stage1 pipeline memory peers; do \
+		options="--data $(DATA) --out benchmarks/results"; \
+		[ $$name = peers ] && [ -n "$(PEERS)" ] && options="$$options --python $(PEERS)"; \
+		.venv/bin/foodvision bench $$name $$options || exit 1; done
 
 setup: .venv/installed-dev  ## what a contributor needs: the environment, and git's hooks for notebooks
 	.venv/bin/nbdev_install_hooks
@@ -57,5 +66,5 @@ clean:  ## remove what was built (the environment and your runs stay)
 	@touch $@
 
 .venv/installed-dev: .venv/bin/python settings.ini setup.py
-	.venv/bin/pip install --editable '.[dev,offline,export]'
+	.venv/bin/pip install --editable '.[dev,offline,export,app]'
 	@touch $@ .venv/installed-demo
