@@ -13,6 +13,7 @@ PAGES = {
     "keras.Optimizer": f"{KERAS}/optimizers/",
     "keras.Callback": f"{KERAS}/callbacks/base_callback/",
     "keras.applications": f"{KERAS}/applications/",
+    "keras.saving.load_model": f"{KERAS}/models/model_saving_apis/model_saving_and_loading/",
     "keras.ops": f"{KERAS}/ops/",
     "BackupAndRestore": f"{KERAS}/callbacks/backup_and_restore/",
     "EarlyStopping": f"{KERAS}/callbacks/early_stopping/",
@@ -31,6 +32,7 @@ PAGES = {
 }
 PATTERNS = {  # where a library's pages are named after what they describe
     r"tf\.([\w.]+)": lambda name: f"https://www.tensorflow.org/api_docs/python/tf/{name.replace('.', '/')}",
+    r"(keras\.[\w.]+)": lambda name: f"{KERAS}/",
     r"(numpy\.[\w.]+)": lambda name: f"https://numpy.org/doc/stable/reference/generated/{name}.html",
     r"(matplotlib\.[\w.]+)": lambda name: f"https://matplotlib.org/stable/api/_as_gen/{name}.html",
 }

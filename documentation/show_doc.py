@@ -34,11 +34,20 @@ class RunShowDoc(Processor):
         found = re.search(r"^show_doc\((\w[\w.]*)", cell.source or "", re.M) if cell.cell_type == "code" else None
         if found and self.module:
             first, *rest = found[1].split(".")
-            symbol = getattr(importlib.import_module(f"foodvision.{self.module}"), first)
+            module = importlib.import_module(f"foodvision.{self.module}")
+            _import_for_annotations(module)
+            symbol = getattr(module, first)
             for name in rest:
                 symbol = getattr(symbol, name)
             shown = linked(show(symbol)._repr_markdown_())
             cell.outputs = create_output(NbdevLookup().linkify(shown), "markdown")
+
+
+def _import_for_annotations(module):
+    "What a module imports under `if TYPE_CHECKING:` alone; its annotations are read here, so the names are needed"
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            exec(compile(ast.Module(node.body, []), module.__file__, "exec"), vars(module))
 
 
 class FoldSource(Processor):
