@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 from .model import save_model
 from .run import UserError, write_json, writing
 
-# %% ../nbs/05_callbacks.ipynb #1ddc42d3
+# %% ../nbs/05_callbacks.ipynb #73ba72ce
 class EpochHistory(keras.callbacks.Callback):
     "Write `history.json`: one row an epoch, over both stages; its learning rate is that of the epoch's end"
 
@@ -42,7 +42,7 @@ class EpochHistory(keras.callbacks.Callback):
         path: str | Path,  # Where `history.json` stands
         stage: str,  # "feature_extraction" or "fine_tuning"
         steps: int,  # Optimizer steps an epoch
-        rows: list[dict] = (),  # The rows of the stage before
+        rows: list[dict] | tuple = (),  # The rows of the stage before
     ):
         super().__init__()
         self.path, self.stage, self.steps = Path(path), stage, steps
@@ -223,7 +223,7 @@ def _draw_counts(counts, class_names):
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
-# %% ../nbs/05_callbacks.ipynb #d9a7470d
+# %% ../nbs/05_callbacks.ipynb #c019aec4
 class Backup:
     "The newest backup of a training and the one before it, in a folder"
 
@@ -249,7 +249,8 @@ class Backup:
             self.check()  # once begun, a folder that is new is not the one that was there
         self.folder.mkdir(exist_ok=True)
         content = io.BytesIO()
-        np.savez(content, state=json.dumps(state), **{f"array_{i}": array for i, array in enumerate(arrays)})
+        named: dict = {f"array_{i}": array for i, array in enumerate(arrays)}
+        np.savez(content, state=json.dumps(state), **named)
         with writing(self.next) as part, open(part, "wb") as file:
             file.write(hashlib.sha256(content.getbuffer()).digest())
             file.write(content.getbuffer())

@@ -296,12 +296,13 @@ def _cut_test(names, labels, class_names, test_fraction, seed):
     aside = _set_aside(names, labels, class_names, test_fraction, seed, "test", keep=2)  # for train and validation
     return (names[~aside], labels[~aside]), (names[aside], labels[aside])
 
-# %% ../nbs/00_data.ipynb #ef7c79e2
+# %% ../nbs/00_data.ipynb #fc1f393c
 def _official_root(path: Path) -> Path | None:
     "The `food-101` folder that `path` is or holds; None if there is none"
     for root in (path, path / "food-101"):
         if (root / "images").is_dir() and any((root / "meta" / f"{part}.json").exists() for part in ("train", "test")):
             return root
+    return None
 
 
 def _read_list(path: Path) -> dict:
@@ -431,12 +432,13 @@ def _record_ids(builder, part: str, records) -> list[str]:
         pass  # a data set on a read-only disk is listed again each time
     return ids
 
-# %% ../nbs/00_data.ipynb #07658420
+# %% ../nbs/00_data.ipynb #e1f15208
 def _load_records(builder, validation_fraction: float, seed: int) -> PhotoData:
     "Food101 from TFDS' records, in the names and the order of the extracted folder"
     from tensorflow_datasets import decode
 
-    columns, sources = {}, {}
+    columns: dict = {}
+    sources = {}
     for part, theirs in {"train": "train", "test": "validation"}.items():
         records = builder.as_data_source(split=theirs, decoders={"image": decode.SkipDecoding()})
         ids = np.array(_record_ids(builder, theirs, records))

@@ -78,7 +78,7 @@ def decode_split(
             bar.update(count)
     return _without(bad, split, size, images)
 
-# %% ../nbs/02_pipeline.ipynb #7b8b5ebc
+# %% ../nbs/02_pipeline.ipynb #092c992f
 def _decode_photo(split, i, size) -> np.ndarray:
     "Photo `i` of a split; whatever is wrong with it is a `BadImage` with its name"
     name = str(split.names[i])
@@ -91,7 +91,7 @@ def _decode_photo(split, i, size) -> np.ndarray:
 
 def _cores() -> int:
     "Processor cores that this process may use"
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_memory(shape) -> np.ndarray:

@@ -291,7 +291,7 @@ def _threads():
     "Threads that a kernel may use; another number adds floats in another order"
     return tf.config.threading.get_intra_op_parallelism_threads() or device_summary()["cores"]
 
-# %% ../nbs/06_training.ipynb #f52d5422
+# %% ../nbs/06_training.ipynb #d8be61b9
 def train(
     config: Config | None,  # Every choice; may be None to resume with the run's own
     directory: str | Path,  # The run's folder
@@ -310,6 +310,8 @@ def train(
     if not resume:
         Run.check_free(directory, overwrite)
     config = run.config if run else config
+    if config is None:
+        raise UserError("A new run needs its config; only a run that is resumed has one already")
     model, training, validation, facts = _prepare(config)
     if run:
         _check_unchanged(run, facts, accept_changes)
