@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'LIMITS', 'read_metadata', 'ExportedModel', 'compare', 'model_card', 'export_run', 'summarise']
 
-# %% ../nbs/09_export.ipynb #1330a2ff
+# %% ../nbs/09_export.ipynb #01ea3cca
 import importlib.util
 import json
 import logging
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from .data import PhotoData, load_data
+from .inference import Classifier, Prediction
 from .preprocessing import decode_image
 from .run import Run, UserError, package_versions, write_json, write_text
 
@@ -52,14 +53,15 @@ def _serving_module(whole):
     )
     return module
 
-# %% ../nbs/09_export.ipynb #883b98f4
+# %% ../nbs/09_export.ipynb #96c58488
 def _in_float32(model, weights: Path):
     "The same classifier with every layer in float32; itself if it is so already"
     import keras
 
     def rebuild(layer):
         settings = layer.get_config()
-        return type(layer).from_config({**settings, "dtype": "float32"} if isinstance(layer, keras.layers.Layer) else settings)
+        is_layer = isinstance(layer, keras.layers.Layer)
+        return type(layer).from_config({**settings, "dtype": "float32"} if is_layer else settings)
 
     if not _is_mixed(model):
         return model
@@ -107,7 +109,7 @@ def _embed_in_onnx(proto, facts: dict):
     for key, value in {"foodvision": json.dumps(facts), "labels": "\n".join(facts["class_names"])}.items():
         proto.metadata_props.add(key=key, value=value)
 
-# %% ../nbs/09_export.ipynb #3fb4c173
+# %% ../nbs/09_export.ipynb #431d57c9
 def read_metadata(
     path: str | Path,  # A `.tflite` or `.onnx` file or a SavedModel's folder, written by `export_run`
 ) -> dict:  # `class_names`, `image_size`, `temperature`, `threshold`, `precision` and more
@@ -117,7 +119,7 @@ def read_metadata(
         raise UserError(f"No exported classifier at {path}")
     try:
         facts = json.loads(_metadata_text(path))
-        if isinstance(facts["class_names"], list) and isinstance(facts["image_size"], int) and 0 <= facts["threshold"] <= 1:
+        if isinstance(facts["class_names"], list) and facts["image_size"] > 0 and 0 <= facts["threshold"] <= 1:
             return facts
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         pass
@@ -191,7 +193,7 @@ def _write_onnx(module, path: Path, facts: dict):
     _embed_in_onnx(proto, facts)
     path.write_bytes(proto.SerializeToString())
 
-# %% ../nbs/09_export.ipynb #ceb33c26
+# %% ../nbs/09_export.ipynb #bc30bca1
 def _write_litert(module, path: Path, facts: dict, quantize: str = "", photos: np.ndarray | None = None):
     "A LiteRT file; `photos`, uint8 (n, side, side, 3), set the ranges for `int8`"
     import tensorflow as tf
@@ -208,8 +210,8 @@ def _write_litert(module, path: Path, facts: dict, quantize: str = "", photos: n
     _embed_in_litert(path, facts)
 
 
-def _convert_to_int8(converter, photos: np.ndarray) -> bytes:
-    "Integer weights and activations, all but the softmax"
+def _convert_to_int8(converter, photos) -> bytes:
+    "Integer weights and activations, all but the head"
     import tensorflow as tf
 
     def each_photo():
@@ -217,7 +219,7 @@ def _convert_to_int8(converter, photos: np.ndarray) -> bytes:
 
     converter.representative_dataset = each_photo
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-    chosen = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX"])
+    chosen = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["FULLY_CONNECTED", "SOFTMAX"])
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter, debug_dataset=each_photo, debug_options=chosen
     )
@@ -272,7 +274,7 @@ def _load_litert(path: Path, threads: int):
 
     return forward
 
-# %% ../nbs/09_export.ipynb #0844100c
+# %% ../nbs/09_export.ipynb #ed283eb1
 class ExportedModel:
     "An exported classifier in the runtime it was made for; a `.tflite` or `.onnx` file needs no TensorFlow"
 
@@ -303,19 +305,20 @@ class ExportedModel:
             raise UserError(f"Photos must be {wanted}, and are {photos.dtype} of shape {photos.shape}")
         return self._forward(np.ascontiguousarray(photos))
 
+    def classifier(self) -> Classifier:
+        "A `Classifier` that asks the file: folders, streams, tables and \"not sure\"; all but explanations"
+        value, target = self.info["threshold"], self.info.get("threshold_answers", 0.95)
+        threshold = {"score": "max_softmax", "value": value, "target": target, "max_softmax": {"value": value}}
+        ask = lambda photos: (np.log(self.probabilities(photos).clip(1e-30)), None)  # noqa: E731
+        return Classifier(ask, self.class_names, threshold=threshold, image_size=self.image_size)
+
     def predict(
         self,
-        source,  # A photo as `decode_image` takes it: path, bytes, Pillow image, or uint8 (height, width, 3)
+        sources,  # Whatever `find_photos` takes, of any size
         top: int = 5,  # How many classes to rank
-    ) -> dict:  # `name`, `sure`, `reason` and `ranked`, as `Prediction.to_dict` gives them
-        "Ranked classes for one photo of any size, or 'not sure'; raises `BadImage` for one that cannot be read"
-        [chances] = self.probabilities(decode_image(source, self.image_size)[None]).astype(float)
-        best = np.argsort(-chances, kind="stable")[:top]
-        sure, bound = bool(chances.max() >= self.info["threshold"]), self.info["threshold"]
-        reason = "" if sure else f"its best guess has {100 * chances.max():.0f} %, and under {100 * bound:.0f} % it is not sure"
-        name = str(source) if isinstance(source, (str, Path)) else "image 1"
-        ranked = [{"class": self.class_names[i], "probability": float(chances[i])} for i in best]
-        return {"name": name, "sure": sure, "reason": reason, "ranked": ranked}
+    ) -> list[Prediction]:  # In the order of the sources
+        "Ranked classes, or \"not sure\"; raises `BadImage` for a photo that cannot be read"
+        return self.classifier().predict(sources, top)
 
     def __repr__(self):
         return f"ExportedModel of {len(self.class_names)} classes, {self.info['precision']}, {self.image_size} pixels"
@@ -420,12 +423,12 @@ _CARD_LIMITS = (
     "ingredients and freshness are not visible to it."
 )
 
-# %% ../nbs/09_export.ipynb #5c3f83f8
+# %% ../nbs/09_export.ipynb #6f1864ca
 def _front_matter(run: Run, facts: dict | None) -> str:
     "The block of facts that Hugging Face reads"
     food101 = run.info.get("data", {}).get("name") == "food101"
     tags = ["image-classification", "transfer-learning", "foodvision", Path(run.config.backbone).stem, "food"]
-    block = {"license": "apache-2.0", "library_name": "keras", "pipeline_tag": "image-classification", "tags": tags}
+    block: dict = {"license": "apache-2.0", "library_name": "keras", "pipeline_tag": "image-classification", "tags": tags}
     block |= {"datasets": ["ethz/food101"]} if food101 else {}
     if facts:
         data, named = facts["data"], ["accuracy", "f1"]
@@ -437,10 +440,23 @@ def _front_matter(run: Run, facts: dict | None) -> str:
             "metrics": [{"type": kind, "value": round(values[kind][1], 4), "name": values[kind][0]} for kind in named],
         }
         block |= {"metrics": named, "model-index": [{"name": _name(run), "results": [result]}]}
-    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in block.items()]
-    return "\n".join(["---", *lines, "---"])
+    return "\n".join(["---", *_yaml_lines(block), "---"])
 
-# %% ../nbs/09_export.ipynb #ccafe8bc
+
+def _yaml_lines(value) -> list[str]:
+    "A dict or list as lines of YAML; text is quoted as in JSON, so that it may be anything"
+    lines = []
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        name = f"{key}:" if isinstance(value, dict) else "-"
+        if not isinstance(inner, dict | list):
+            lines.append(f"{name} {json.dumps(inner, ensure_ascii=False)}")
+        elif name == "-":
+            lines += [("- " if i == 0 else "  ") + line for i, line in enumerate(_yaml_lines(inner))]
+        else:
+            lines += [name, *[f"  {line}" for line in _yaml_lines(inner)]]
+    return lines
+
+# %% ../nbs/09_export.ipynb #8685990b
 def _card_lead(run: Run) -> str:
     "What it is, in two sentences, and the classes"
     names, size = [_plain(name) for name in run.class_names], run.config.image_size
@@ -472,9 +488,10 @@ def _card_training(run: Run) -> str:
     counts = ", ".join(f"{n:,} {part}" for part, n in data.get("counts", {}).items())
     start = Path(config.weights).name
     lines = [
-        f"- photos: {_plain(data.get('name', Path(config.data).name))} ({counts}), median size {data.get('photo_sizes', 'not known')}",
+        f"- photos: {_plain(data.get('name', Path(config.data).name))} ({counts}), "
+        f"median size {data.get('photo_sizes', 'not known')}",
         f"- backbone: {_plain(Path(config.backbone).name)}, weights it started from: {_plain(start)}",
-        f"- {len(run.history)} epochs: feature extraction, then {'fine-tuning' if config.fine_tune_epochs else 'no fine-tuning'}",
+        f"- {len(run.history)} epochs, {'with' if config.fine_tune_epochs else 'without'} fine-tuning of the backbone",
         "- versions: " + ", ".join(f"{name} {version}" for name, version in run.info.get("versions", {}).items()),
         *[f"- note: {_plain(note)}" for note in data.get("notes", [])],
     ]
@@ -483,15 +500,18 @@ def _card_training(run: Run) -> str:
 
 def _card_use(run: Run) -> str:
     "Code for Keras and for foodvision"
+    size, temperature = run.config.image_size, run.info.get("temperature", 1.0)
     return f"""```python
 import keras
 
-model = keras.saving.load_model("model.keras")  # uint8 photos (n, {run.config.image_size}, {run.config.image_size}, 3), RGB, 0 to 255
+model = keras.saving.load_model("model.keras")
 logits = keras.Model(model.inputs, model.get_layer("logits").output)
-probabilities = keras.ops.softmax(logits(photos) / {run.info.get("temperature", 1.0):.4f})  # calibrated
+photos = ...  # uint8 ({size}, {size}, 3) each, RGB, 0 to 255: whole photos, scaled to the square
+probabilities = keras.ops.softmax(logits(photos) / {temperature:.4f})  # calibrated
 ```
 
-With [foodvision](https://github.com/foodvision/foodvision), photos of any size: `foodvision predict FOLDER photo.jpg`, where `FOLDER` holds this card."""
+With [foodvision](https://github.com/foodvision/foodvision) photos may have any size.
+`foodvision predict FOLDER photo.jpg` takes the folder that holds this card."""
 
 # %% ../nbs/09_export.ipynb #ca903048
 @contextmanager
