@@ -120,7 +120,7 @@ def _reason(threshold, chance, similarity, logits):
     value = threshold["max_softmax"]["value"]
     return f"its best guess has {100 * chance:.0f} %, below the {100 * value:.0f} % that {known} reach"
 
-# %% ../nbs/08_inference.ipynb #7b263219
+# %% ../nbs/08_inference.ipynb #db64ebc2
 class Classifier:
     "A trained run, ready to answer"
 
@@ -135,7 +135,10 @@ class Classifier:
     ):
         self.model = model if hasattr(model, "get_layer") else None  # what explanations need
         self.forward = _keras_forward(model) if self.model else model
-        self.image_size = model.input_shape[1] if self.model else image_size
+        side = model.input_shape[1] if self.model else image_size
+        if side is None:
+            raise ValueError("a function needs image_size; only a Keras model says it itself")
+        self.image_size: int = side
         self.class_names, self.temperature = list(class_names), temperature
         self.threshold, self.class_features = threshold, class_features
 

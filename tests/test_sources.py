@@ -124,6 +124,19 @@ def test_ruff_finds_nothing():
     succeed("ruff", "check", "--no-cache", "foodvision", "documentation", "tests", "setup.py")
 
 
+def test_types_hold(tmp_path):
+    "Users' type checkers read the package's types because of py.typed, so they have to be true"
+    assert (ROOT / "foodvision" / "py.typed").exists()
+    done = run("mypy", "--cache-dir", tmp_path / "cache")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_wrong_type_would_be_noticed(tmp_path):
+    (tmp_path / "wrong.py").write_text("from foodvision.run import Config\n\nConfig(image_size='large')\n")
+    done = run("mypy", "--cache-dir", tmp_path / "cache", "wrong.py", cwd=tmp_path, MYPYPATH=str(ROOT))
+    assert done.returncode == 1 and "image_size" in done.stdout, done.stdout
+
+
 def test_sidebar_names_every_notebook():
     text = (ROOT / "nbs" / "_quarto.yml").read_text(encoding="utf-8")
     listed = re.findall(r"^ *- (\S+\.ipynb)$", text.partition("  sidebar:")[2], re.M)
