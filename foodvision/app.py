@@ -132,10 +132,10 @@ def _forgetting(folder: Path):
         stop.set()
         thread.join()
 
-# %% ../nbs/10_app.ipynb #c71dd120
+# %% ../nbs/10_app.ipynb #fa1d112e
 _STYLE = """
 .html-container { padding: 0 !important }
-.answer h2 { font-size: 1.6rem; margin: 0 0 .4rem; text-transform: capitalize }
+.answer h2 { font-size: 1.6rem; margin: 0 0 .4rem } .answer h2::first-letter { text-transform: uppercase }
 .answer ol { list-style: none; margin: .8rem 0; padding: 0 }
 .answer li { display: grid; grid-template-columns: 1fr auto; gap: .2rem 1rem; margin: .55rem 0 }
 .answer li span + span { font-variant-numeric: tabular-nums }
@@ -152,16 +152,16 @@ def _knows(names: list[str]) -> str:
     shown = ", ".join(_words(name) for name in names[:12])
     return f"Knows {len(names)} dishes: {shown}{', …' if len(names) > 12 else ''}."
 
-# %% ../nbs/10_app.ipynb #ff0db536
+# %% ../nbs/10_app.ipynb #31a4910b
 def build_app(
     classifier: Classifier,  # A trained run, ready to answer
-    examples: list[str | Path] = (),  # Photos to offer below the upload
+    examples: list | tuple = (),  # Photos to offer below the upload
 ):  # A `gradio.Blocks`, not yet running
     "The page; raises `UserError` if Gradio is not installed"
     gradio = _toolkit()
 
-    def answer(path):
-        return answer_photo(classifier, path) if path else _INVITATION
+    def answer(sent):
+        return answer_photo(classifier, _file_sent(sent, examples)) if sent else _INVITATION
 
     with gradio.Blocks(title="foodvision", analytics_enabled=False) as page:
         gradio.HTML(f"<h1>What dish is this?</h1><p>{_knows(classifier.class_names)}</p>", padding=False)
@@ -169,15 +169,22 @@ def build_app(
             with gradio.Column():
                 sources = ["upload", "clipboard", "webcam"]
                 photo = gradio.Image(label="Photo", sources=sources, height=340, buttons=["fullscreen"])
-                photo.preprocess = lambda payload: payload and payload.path
             with gradio.Column():
                 shown = gradio.HTML(_INVITATION, padding=False)
         if examples:
             gradio.Examples([str(path) for path in examples], photo, cache_examples=False, label="Or try one of these")
-        photo.change(answer, photo, shown, api_visibility="private", show_progress="minimal")
+        photo.change(answer, photo, shown, preprocess=False, api_visibility="private", show_progress="minimal")
     return page
 
-# %% ../nbs/10_app.ipynb #39ee6055
+# %% ../nbs/10_app.ipynb #f7a601fb
+def _file_sent(sent, examples) -> Path:
+    "The file that a visitor sent or chose among the examples; for any other path one that does not exist"
+    given = sent.get("path") if isinstance(sent, dict) else None
+    path, root = Path(str(given)).resolve(), Path(os.environ.get("GRADIO_TEMP_DIR", "nowhere")).resolve()
+    known = path.is_relative_to(root) or path in [Path(example).resolve() for example in examples]
+    return path if known else root / "no file that was sent"
+
+
 _INVITATION = '<div class="answer"><p>Show me a photo, and the answer stands here. The photo is removed again within minutes.</p></div>'
 
 
@@ -189,14 +196,14 @@ def _toolkit():
         raise UserError(f'The app needs its extra: pip install "foodvision[app]" ({error})') from None
     return gradio
 
-# %% ../nbs/10_app.ipynb #c79e33b8
+# %% ../nbs/10_app.ipynb #c05a7226
 _MOST_EXAMPLES = 8
 
 
 def _examples(names: list[str], given, folder: Path) -> list[Path]:
     "Photos to offer: from the folders and patterns given, else drawn into `folder` as far as the run knows such dishes"
     if given:
-        return [Path(path) for _, path in find_photos(list(given))][:_MOST_EXAMPLES]
+        return [Path(str(path)) for _, path in find_photos(list(given))][:_MOST_EXAMPLES]
     from foodvision.sample import SAMPLE_CLASSES, draw_dish
 
     paths = []
@@ -218,7 +225,7 @@ def _claim(host: str, port: int) -> socket.socket:
             raise UserError(f"Port {port} on {host} is in use. Stop what uses it, or choose another with --port") from None
         raise UserError(f"Cannot listen on {host}, port {port}: {getattr(error, 'strerror', error)}", 1) from None
 
-# %% ../nbs/10_app.ipynb #0272819b
+# %% ../nbs/10_app.ipynb #9a39f57f
 _LARGEST_UPLOAD = "20mb"
 _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; form-action 'self'"
 
@@ -230,21 +237,22 @@ def _server(page):
 
     gradio = _toolkit()
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    closed = {"docs_url": None, "redoc_url": None, "openapi_url": None}
+    outer = FastAPI(**closed)
     gradio.mount_gradio_app(
-        outer, page, "/", max_file_size=_LARGEST_UPLOAD, run_history=False, footer_links=[], show_error=True,
+        outer, page, "/", app_kwargs=closed, max_file_size=_LARGEST_UPLOAD, run_history=False, footer_links=[], show_error=True,
         ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
         theme=gradio.themes.Default(primary_hue="orange", **fonts), css=_STYLE,
     )  # fmt: skip
     headers = [("Content-Security-Policy", _POLICY), ("Referrer-Policy", "no-referrer")]
     return uvicorn.Server(uvicorn.Config(outer, log_level="critical", headers=headers, timeout_graceful_shutdown=1))
 
-# %% ../nbs/10_app.ipynb #6216e6f9
+# %% ../nbs/10_app.ipynb #1e283ae6
 def serve_app(
     run: Run | str | Path,  # A finished run
     host: str = "127.0.0.1",  # Address to listen on; 0.0.0.0 lets other machines in
     port: int = 7860,  # Port to listen on; 0 for any free one
-    examples: list[str] = (),  # Photos, folders or patterns to offer as examples; drawn ones if none are given
+    examples: list | tuple = (),  # Photos, folders or patterns to offer as examples; drawn ones if none are given
 ):
     "Serve the page until Ctrl-C or SIGTERM; raises `UserError` if that cannot be"
     run = run if isinstance(run, Run) else Run.open(run)

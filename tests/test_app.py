@@ -166,6 +166,15 @@ def test_an_example_is_answered(visit):
     page.locator(".answer ol").wait_for()
 
 
+def test_the_camera_is_answered(visit):
+    page = visit()
+    page.context.grant_permissions(["camera"])
+    page.get_by_label("Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_label("capture photo").click()
+    page.locator(".answer ol").wait_for()
+
+
 def test_nothing_a_visitor_sent_is_kept(visit, photos, app):
     page = visit()
     send(page, photos / "donuts.jpg")
