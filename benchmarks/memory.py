@@ -106,7 +106,7 @@ def measure_growth(report, chosen, counts):
 def measure_demo(report, chosen):
     "The demo's training, whole"
     words = [sys.executable, "-c", "import sys; from foodvision.cli import main; sys.exit(main())", "train",
-             "--data", chosen.data, "--backbone", chosen.backbone, "--weights", chosen.weights, "--image-size",
+             "--data", "sample", "--backbone", chosen.backbone, "--weights", chosen.weights, "--image-size",
              chosen.image_size, "--feature-epochs", 5, "--fine-tune-epochs", 2, "--no-evaluate"]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         found = measure.process([*words, "--run", f"{folder}/run"])

@@ -175,7 +175,7 @@ def predict(
         print(f"foodvision: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
-# %% ../nbs/11_cli.ipynb #30c4f0b4
+# %% ../nbs/11_cli.ipynb #113cd2dc
 def export(
     run: str,  # A run folder, evaluated
     format: str = "litert",  # `litert`, `onnx`, `savedmodel`, or `hub` for a folder to share on Hugging Face
@@ -192,7 +192,6 @@ def export(
         raise UserError(f"{wrong} must be from 0 to 1, and is {asked[wrong]}")
     Run.open(run).require_model()
     print(f"Exporting {run} as {' '.join([format, quantize]).strip()}", flush=True)
-    _import_tensorflow()
     from foodvision.export import export_run, summarise
 
     limits = {name: value for name, value in asked.items() if value != -1}

@@ -241,7 +241,7 @@ def fit_temperature(
 
     return float(np.exp(minimize_scalar(cost, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
-# %% ../nbs/07_evaluation.ipynb #e0664333
+# %% ../nbs/07_evaluation.ipynb #f056c0fe
 def calibration_error(
     predictions: Predictions,  # What was said about which photos
     temperature: float = 1.0,  # Applied to the logits first
@@ -275,10 +275,11 @@ def plot_reliability(
     ]:
         share, sure, right = _confidence_bins(predictions, value)
         error = calibration_error(predictions, value)
-        axes.plot(sure[share > 0], right[share > 0], color=colour, label=f"{name}: error {100 * error:.1f} %")
+        enough = share * len(predictions) > 4.5  # where a bin has fewer photos its dot is mostly chance
+        axes.plot(sure[enough], right[enough], color=colour, label=f"{name}: error {100 * error:.1f} %")
         axes.scatter(sure, right, s=10 + 400 * share, color=colour, alpha=0.6, linewidth=0)
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return axes
 
 # %% ../nbs/07_evaluation.ipynb #e3960720
@@ -304,7 +305,7 @@ def _directions(vectors):
     vectors = np.asarray(vectors, np.float64)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
 
-# %% ../nbs/07_evaluation.ipynb #36fd80e8
+# %% ../nbs/07_evaluation.ipynb #d82295ec
 _SCORES = ("max_softmax", "energy", "feature_similarity", "combined")
 
 
@@ -326,10 +327,12 @@ def confidence_scores(
         logits = np.asarray(logits, np.float64)
         highest = logits.max(1)
         return highest + np.log(np.exp(logits - highest[:, None]).sum(1))
-    return sum(
+    if scale is None:
+        raise ValueError("combined needs the scale that fit_threshold gives")
+    return np.sum([
         (confidence_scores(logits, part, temperature, similarity) - mean) / spread
         for part, (mean, spread) in scale.items()
-    )
+    ], 0)  # fmt: skip
 
 
 def separation(
@@ -355,7 +358,7 @@ def risk_coverage(
     answered = np.arange(1, len(predictions) + 1)
     return answered / len(predictions), np.cumsum(~predictions.correct[order]) / answered
 
-# %% ../nbs/07_evaluation.ipynb #fe7fa087
+# %% ../nbs/07_evaluation.ipynb #43b289da
 def fit_threshold(
     validation: Predictions,  # Photos of the classes, not trained on
     temperature: float,  # The fitted temperature
@@ -367,7 +370,7 @@ def fit_threshold(
     if validation.similarity is not None:
         parts = {"max_softmax": validation.probabilities(temperature).max(1), "feature_similarity": validation.similarity}
         scale = {part: [float(values.mean()), max(float(values.std()), 1e-6)] for part, values in parts.items()}
-    fitted = {}
+    fitted: dict = {}
     for score in scores:
         known = confidence_scores(validation.logits, score, temperature, validation.similarity, scale)
         fitted[score] = {
@@ -628,7 +631,7 @@ def load_class_features(
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"{path} is damaged ({reason}). Remove it; foodvision evaluate makes it again.", 1) from None
 
-# %% ../nbs/07_evaluation.ipynb #f41e6b8b
+# %% ../nbs/07_evaluation.ipynb #462c38dd
 def explain(
     model: "keras.Model",  # A classifier as `build_model` makes it
     image: np.ndarray,  # uint8 (side, side, 3), as `decode_image` gives it
@@ -655,6 +658,11 @@ def _heat_maps(model, images, class_ids=None):
     heat = tf.image.resize(heat, images.shape[1:3])[..., 0]
     highest = tf.reduce_max(heat, (1, 2), keepdims=True)
     return tf.math.divide_no_nan(heat, highest).numpy()
+
+
+def _heat_cells(model):
+    "Places in the last feature map: '7 × 7'"
+    return " × ".join(str(side) for side in model.get_layer("pooling").input.shape[1:3])
 
 
 def overlay(
@@ -818,7 +826,7 @@ def _png(draw, dark):
         plt.close(figure)
         return file.getvalue()
 
-# %% ../nbs/07_evaluation.ipynb #58bf898c
+# %% ../nbs/07_evaluation.ipynb #386259ff
 def _photo_items(predictions, split, positions, temperature, model=None):
     "Photos for the page: `photo`, `heat` (None without a model) as data addresses, `name` and `caption`"
     places = {name: i for i, name in enumerate(split.names)}
@@ -838,7 +846,7 @@ def _photo_items(predictions, split, positions, temperature, model=None):
         items.append({
             "photo": _data_address(photo), "name": str(predictions.names[position]),
             "heat": None if heat is None else _data_address(Image.fromarray(overlay(np.asarray(photo), heat))),
-            "caption": f"{is_class}, called {called} ({100 * sure[position]:.0f} %)",
+            "caption": f"{is_class}, called {called} ({100 * sure[position]:.0f}\u00a0%)",
         })  # fmt: skip
     return items
 
@@ -858,14 +866,15 @@ def _data_address(image):
         image.save(file, "JPEG", quality=82)
         return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
-# %% ../nbs/07_evaluation.ipynb #50202f08
+# %% ../nbs/07_evaluation.ipynb #70802686
 def _sections(facts, photos):
     "The report, section by section: title and parts"
     parts = [_headline, _trained, _class_section, _confusion_section, _confidence_section, _unsure_section, _method]
     sections = [(title, body) for title, body in (part(facts, photos) for part in parts)]
     sections.insert(4, ("Surest mistakes", [
         ("text", "Photos that were called something else with most confidence; the heat map (Grad-CAM, Selvaraju et "
-                 "al., 2017) shows what the wrong answer rests on. Some will turn out to be labelled wrongly."),
+                 "al., 2017) shows what the wrong answer rests on. Some will turn out to be labelled wrongly. "
+                 f"The map has {facts['heat_cells']} cells, drawn smooth; none is drawn where nothing speaks for it."),
         ("photos", photos["most_wrong"]),
     ]))  # fmt: skip
     return sections
@@ -1087,7 +1096,7 @@ def _html_part(pngs, kind, *content):
     wide = Image.open(io.BytesIO(pngs[name][0])).width > 1000
     return xml.Figure(*[xml.Label(xml.Input(type="checkbox"), " full size")] * wide, picture, cls="plot")
 
-# %% ../nbs/07_evaluation.ipynb #777f7262
+# %% ../nbs/07_evaluation.ipynb #7b2f5a05
 def _html_cell(value, first):
     "A cell; shares carry a bar as long as they are large"
     if isinstance(value, float) and not first:
@@ -1105,7 +1114,7 @@ def _html_photo(item):
         xml.Img(src=item["photo"], alt=item["caption"]), *heat, xml.Figcaption(item["caption"], xml.Small(item["name"]))
     )
 
-
+# %% ../nbs/07_evaluation.ipynb #e701288f
 _STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#222833;--soft:#5d6675;--line:#dde1e8;
 --tint:#eef2f6;--accent:#1f6f8b;--bar:#5fb0c9}
@@ -1121,7 +1130,7 @@ nav{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem}a{color:var(--accent)}
 .scroll{overflow:auto;max-width:100%}.long{max-height:36rem}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .7rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
-thead th{position:sticky;top:0;background:var(--tint)}tbody th{font-weight:600}
+thead th{position:sticky;top:0;background:var(--tint)}tbody th{font-weight:600;overflow-wrap:break-word}
 .number{text-align:right}.mark{color:#b3541e;font-weight:600}
 .share{min-width:6rem;background:linear-gradient(var(--bar) 0 0) no-repeat 0 100%/var(--share) 4px}
 figure{margin:1rem 0}.plot img{max-width:100%;height:auto;display:block}
@@ -1129,15 +1138,18 @@ figure{margin:1rem 0}.plot img{max-width:100%;height:auto;display:block}
 .plot:has(:checked) .scroll{max-height:85vh}
 label{font-size:.9rem;color:var(--soft)}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}.photos figure{margin:0}
-.photos img{height:8rem;max-width:49%;object-fit:contain;object-position:left;margin-right:1%}
+.photos img{height:8rem;max-width:49%;object-fit:contain;object-position:left top;margin-right:1%}
 .photos img:only-of-type{max-width:100%}
 figcaption{font-size:.88rem;overflow-wrap:anywhere}
 @media(max-width:40rem){body{font-size:15px}
 th,td{padding:.3rem .4rem}
-tbody th{min-width:6.5rem;overflow-wrap:anywhere}}
+.share{min-width:4.2rem}
+.plot .scroll img{min-width:34rem}
+.photos{grid-template-columns:1fr 1fr;gap:.8rem}
+.photos img{height:auto;width:48%}.photos img:only-of-type{width:75%}}
 """
 
-# %% ../nbs/07_evaluation.ipynb #c80e2b74
+# %% ../nbs/07_evaluation.ipynb #da6d6dcf
 def evaluate(
     run: Run | str | Path,  # A finished run
     data: PhotoData | str | None = None,  # Photos to measure on; by default those of the run
@@ -1165,7 +1177,7 @@ def evaluate(
     temperature, threshold = run.info["temperature"], run.info["threshold"]
     strange, others_name = _others(model, classes, others, part=1)
     facts = {**_measure(predictions, temperature, threshold, strange), "others_name": others_name}
-    facts |= _describe(run, data, split, decoded)
+    facts |= {**_describe(run, data, split, decoded), "heat_cells": _heat_cells(model)}
     own = [] if facts["data"]["as_trained"] else [re.sub(r"\W+", "-", data.name)]
     folder = Path(folder or run.path / "-".join(["report", *own, *([] if split == "test" else [split])]))
     plots = _plots(run.history, predictions, temperature, threshold)

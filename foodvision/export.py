@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'LIMITS', 'read_metadata', 'ExportedModel', 'compare', 'model_card', 'export_run', 'summarise']
 
-# %% ../nbs/09_export.ipynb #01ea3cca
+# %% ../nbs/09_export.ipynb #788ff8d9
 import importlib.util
 import json
 import logging
@@ -25,7 +25,6 @@ import numpy as np
 
 from .data import PhotoData, load_data
 from .inference import Classifier, Prediction
-from .preprocessing import decode_image
 from .run import Run, UserError, package_versions, write_json, write_text
 
 # %% ../nbs/09_export.ipynb #1a48ba2e
@@ -225,7 +224,7 @@ def _convert_to_int8(converter, photos) -> bytes:
     )
     return debugger.get_nondebug_quantized_model()
 
-# %% ../nbs/09_export.ipynb #2ae4f108
+# %% ../nbs/09_export.ipynb #2d9d1c07
 def _onnx_session(path: Path, threads: int = 0):
     "An ONNX Runtime session on the CPU"
     _require("An .onnx file", {"onnxruntime": "onnxruntime"})
@@ -272,6 +271,7 @@ def _load_litert(path: Path, threads: int):
         interpreter.invoke()
         return interpreter.get_tensor(wanted["index"])
 
+    forward(np.zeros((1, *given["shape"][1:]), given["dtype"]))  # says its notes about the machine now, not later
     return forward
 
 # %% ../nbs/09_export.ipynb #ed283eb1
@@ -456,7 +456,7 @@ def _yaml_lines(value) -> list[str]:
             lines += [name, *[f"  {line}" for line in _yaml_lines(inner)]]
     return lines
 
-# %% ../nbs/09_export.ipynb #8685990b
+# %% ../nbs/09_export.ipynb #2417c11b
 def _card_lead(run: Run) -> str:
     "What it is, in two sentences, and the classes"
     names, size = [_plain(name) for name in run.class_names], run.config.image_size
@@ -481,7 +481,7 @@ def _card_figures(facts: dict) -> list[str]:
     table = "\n".join(["| | | 95 % interval |", "|:-|-:|:-|", *rows])
     return [f"Measured on {which}: {official}.", table, f"{sure}, and said “not sure” of the others."]
 
-
+# %% ../nbs/09_export.ipynb #d71a4bd3
 def _card_training(run: Run) -> str:
     "Data, stages and versions"
     data, config = run.info.get("data", {}), run.config
@@ -552,7 +552,7 @@ def _check_call(run: Run, format: str, quantize: str, out: str | Path | None) ->
         raise UserError(f"{path.parent} cannot be a folder: a part of it is a file. Choose another one.")
     return path
 
-# %% ../nbs/09_export.ipynb #982e6159
+# %% ../nbs/09_export.ipynb #92bcd179
 def export_run(
     run: Run | str | Path,  # A finished run that has been evaluated
     format: str = "litert",  # `litert`, `onnx`, `savedmodel`, or `hub` for a folder to share
@@ -569,14 +569,15 @@ def export_run(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     path = _check_call(run, format, quantize, out)
-    if format == "hub":
-        return _export_hub(run, path)
     if photos < 1:
         raise UserError(f"photos must be 1 or more, and is {photos}")
+    with _quiet():  # nothing was loaded so far
+        from foodvision.model import load_model
+
+    if format == "hub":
+        return _export_hub(run, path)
     if not isinstance(data, PhotoData):
         data = load_data(data or run.config.data, run.config.validation_fraction, run.config.seed)
-    from foodvision.model import load_model
-
     model = load_model(run.model_path)
     asked = {**LIMITS[quantize or ("float16" if _is_mixed(model) else "float32")], **(limits or {})}
     by_keras = _keras_function(model, run.info["temperature"])
