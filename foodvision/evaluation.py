@@ -9,7 +9,7 @@ __all__ = ['Predictions', 'softmax', 'wilson_interval', 'top_k_accuracy', 'class
            'plot_risk_coverage', 'forward_function', 'predict_split', 'draw_others', 'calibrate', 'load_class_features',
            'explain', 'overlay', 'plot_learning_curves', 'evaluate']
 
-# %% ../nbs/07_evaluation.ipynb #7b3bbdfa
+# %% ../nbs/07_evaluation.ipynb #24c49415
 import base64
 import csv
 import io
@@ -29,6 +29,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from tqdm.auto import tqdm
 
 from .data import PhotoData, Split, load_data
+from .light import LightModel, middle_square
 from .preprocessing import BadImage, decode_image
 from .run import Run, UserError, package_versions, write_json, write_text, writing
 
@@ -430,7 +431,7 @@ def _scores_of(predictions, threshold):
     "The scores that can be computed: two of them need features"
     return [score for score in _SCORES if score in threshold and (predictions.similarity is not None or score in _SCORES[:2])]
 
-# %% ../nbs/07_evaluation.ipynb #edf45ecc
+# %% ../nbs/07_evaluation.ipynb #de0431f4
 @lru_cache(maxsize=1)
 def forward_function(
     model: "keras.Model",  # A classifier as `build_model` makes it
@@ -439,6 +440,8 @@ def forward_function(
     import keras
     import tensorflow as tf
 
+    if isinstance(model, LightModel):
+        return model
     inner = keras.Model(model.inputs[0], [model.get_layer(name).output for name in ("logits", "pooling")])
     return tf.function(
         lambda photos: [tf.cast(output, tf.float32) for output in inner(photos, training=False)],
@@ -465,7 +468,7 @@ def _forward(model, decoded, batch_size):
 
     forward, batches = forward_function(model), -(-len(decoded) // batch_size)
     shown = tqdm(evaluation_batches(decoded, batch_size), "predicting", batches, unit="batch", disable=None)
-    outputs = zip(*[[output.numpy() for output in forward(photos)] for photos, _ in shown])
+    outputs = zip(*[[np.asarray(output) for output in forward(photos)] for photos, _ in shown])
     return [np.concatenate(output) for output in outputs]
 
 # %% ../nbs/07_evaluation.ipynb #8deac017
@@ -517,10 +520,9 @@ def _draw_other(kind, random, side):
                 pen.rectangle([x, y, x + gap * 0.55, y + gap * 0.7], fill=window)
     return image.filter(ImageFilter.GaussianBlur(unit / 8))
 
-# %% ../nbs/07_evaluation.ipynb #e8fb881c
+# %% ../nbs/07_evaluation.ipynb #005bfa51
 def _others(model, classes, others, part):
     "Logits and similarity of other things (part 0: to choose by, 1: to report on), and what they are"
-    size = model.input_shape[1]
     if others is None:
         kinds = (_KINDS[0::2], _KINDS[1::2])[part]
         pictures, name = draw_others(60, part, kinds=kinds), f"drawn {', '.join(kinds[:-1])} and {kinds[-1]}"
@@ -530,7 +532,7 @@ def _others(model, classes, others, part):
     images = []
     for picture in pictures:
         try:
-            images.append(decode_image(picture, size))
+            images.append(_square(model, picture))
         except BadImage:
             continue
     if not images:
@@ -540,7 +542,7 @@ def _others(model, classes, others, part):
     logits, features = (np.concatenate(output) for output in outputs)
     return (logits, None if classes is None else feature_similarity(features, classes)), name
 
-# %% ../nbs/07_evaluation.ipynb #6d1c2269
+# %% ../nbs/07_evaluation.ipynb #396ddde0
 def calibrate(
     run: Run | str | Path,  # A finished run; its record is added to
     data: PhotoData | str | None = None,  # The photos; by default those the run was trained on
@@ -573,13 +575,13 @@ def _store_class_features(run, model, data, most=50):
     if set(split.labels) != set(range(len(run.class_names))):
         return None
     chosen = np.sort(np.concatenate([np.flatnonzero(split.labels == label)[:most] for label in np.unique(split.labels)]))
-    decoded = _decode(run, split.take(chosen))
+    decoded = _decode(run, model, split.take(chosen))
     classes = class_directions(_forward(model, decoded, run.config.batch_size)[1], decoded.labels)
     with writing(run.path / "class_features.npz") as part:
         np.savez(part, directions=classes)
     return classes
 
-# %% ../nbs/07_evaluation.ipynb #6eaf6365
+# %% ../nbs/07_evaluation.ipynb #c9ebc6aa
 def _data_for(run, data):
     "Photos for a run, with labels in the order of the run's classes; `UserError` where it does not know a class"
     if not isinstance(data, PhotoData):
@@ -599,16 +601,44 @@ def _split_for(run, data, part):
     return Split(split.names, ids[split.labels], split.source, split.keys)
 
 
-def _decode(run, split):
+def _decode(run, model, split):
     "A split decoded as the run's configuration says"
     from foodvision.pipeline import decode_split
 
-    return decode_split(split, run.config.image_size, run.config.cache_gigabytes, run.config.on_bad_image)
+    light = isinstance(model, LightModel)
+    size, split = (model.side, _MiddleSquares(split, model)) if light else (run.config.image_size, split)
+    return decode_split(split, size, run.config.cache_gigabytes, run.config.on_bad_image)
+
+
+def _load(run):
+    "A run's Keras model, or its light model"
+    from foodvision.model import load_model
+
+    path = run.require_model(light=True)
+    return LightModel(run) if path == run.light_path else load_model(path)
+
+
+def _square(model, source, name=None):
+    "A photo as the model takes it"
+    return model.decode(source, name) if isinstance(model, LightModel) else decode_image(source, model.input_shape[1], name)
+
+
+class _MiddleSquares(Split):
+    "A split whose photos are read as a light model takes them"
+
+    def __init__(self, split, model):
+        super().__init__(split.names, split.labels, split.source, split.keys)
+        self.model = model
+
+    def read(self, i):
+        square, file = Image.fromarray(self.model.decode(super().read(i), str(self.names[i]))), io.BytesIO()
+        square.save(file, "PNG", compress_level=1)
+        return file.getvalue()
 
 
 def _predict(run, model, data, part, classes=None):
     "Predictions on a part of the data, and the decoded photos"
-    decoded = _decode(run, _split_for(run, data, part))
+    decoded = _decode(run, model, _split_for(run, data, part))
     return predict_split(model, decoded, run.class_names, run.config.batch_size, classes), decoded
 
 # %% ../nbs/07_evaluation.ipynb #b71cb80f
@@ -631,7 +661,7 @@ def load_class_features(
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"{path} is damaged ({reason}). Remove it; foodvision evaluate makes it again.", 1) from None
 
-# %% ../nbs/07_evaluation.ipynb #462c38dd
+# %% ../nbs/07_evaluation.ipynb #ce2d5245
 def explain(
     model: "keras.Model",  # A classifier as `build_model` makes it
     image: np.ndarray,  # uint8 (side, side, 3), as `decode_image` gives it
@@ -643,6 +673,8 @@ def explain(
 
 def _heat_maps(model, images, class_ids=None):
     "Heat maps (n, side, side) of several photos at once"
+    if isinstance(model, LightModel):
+        return model.heat_maps(images, class_ids)
     import keras
     import tensorflow as tf
 
@@ -662,7 +694,8 @@ def _heat_maps(model, images, class_ids=None):
 
 def _heat_cells(model):
     "Places in the last feature map: '7 × 7'"
-    return " × ".join(str(side) for side in model.get_layer("pooling").input.shape[1:3])
+    cells = model.cells if isinstance(model, LightModel) else model.get_layer("pooling").input.shape[1:3]
+    return " × ".join(str(side) for side in cells)
 
 
 def overlay(
@@ -731,9 +764,11 @@ def _measure(predictions, temperature, threshold, others):
         "most_wrong": [str(predictions.names[i]) for i in most_wrong(predictions, temperature=temperature)],
     }  # fmt: skip
 
-# %% ../nbs/07_evaluation.ipynb #cfffb355
-def _describe(run, data, part, decoded):
+# %% ../nbs/07_evaluation.ipynb #0460b58d
+def _describe(run, data, part, decoded, model=None):
     "What was trained, on what, and what this evaluation read"
+    light = isinstance(model, LightModel)
+    how = [f"Every answer comes from the LiteRT file, which sees the middle square of a photo at {model.side} pixels."] if light else []
     sizes = data.splits[part].photo_sizes()
     width, height = (int(side) for side in np.median(sizes, 0)) if len(sizes) else (0, 0)
     counts = {name: len(split) for name, split in data.splits.items()}
@@ -752,7 +787,7 @@ def _describe(run, data, part, decoded):
             "photo_width": width, "photo_height": height, "image_size": run.config.image_size,
             "official_food101": bool(official and part == "test" and max(width, height) >= 384 and not decoded.bad),
             "as_trained": data.fingerprint() == trained_on.get("fingerprint"),
-            "notes": [str(note) for note in data.notes],
+            "notes": how + [str(note) for note in data.notes],
         },
         "bad_images": list(decoded.bad), "bad_images_in_training": trained_on.get("bad_images", []),
     }  # fmt: skip
@@ -826,7 +861,7 @@ def _png(draw, dark):
         plt.close(figure)
         return file.getvalue()
 
-# %% ../nbs/07_evaluation.ipynb #386259ff
+# %% ../nbs/07_evaluation.ipynb #c04f2ab8
 def _photo_items(predictions, split, positions, temperature, model=None):
     "Photos for the page: `photo`, `heat` (None without a model) as data addresses, `name` and `caption`"
     places = {name: i for i, name in enumerate(split.names)}
@@ -834,11 +869,12 @@ def _photo_items(predictions, split, positions, temperature, model=None):
     guesses, sure = predictions.ranked(1)[:, 0], predictions.probabilities(temperature).max(1)
     heats = [None] * len(chosen)
     if model is not None and chosen:
-        squares = np.stack([decode_image(split.read(i), model.input_shape[1], split.names[i]) for i in chosen])
+        squares = np.stack([_square(model, split.read(i), split.names[i]) for i in chosen])
         heats = _heat_maps(model, squares, guesses[positions])
     items = []
     for i, position, heat in zip(chosen, positions, heats):
-        photo = Image.fromarray(decode_image(split.read(i), None, split.names[i]))
+        whole = middle_square if isinstance(model, LightModel) else decode_image
+        photo = Image.fromarray(whole(split.read(i), None, split.names[i]))
         photo.thumbnail((200, 200))
         called, is_class = (
             predictions.class_names[label] for label in (guesses[position], predictions.labels[position])
@@ -1149,7 +1185,7 @@ th,td{padding:.3rem .4rem}
 .photos img{height:auto;width:48%}.photos img:only-of-type{width:75%}}
 """
 
-# %% ../nbs/07_evaluation.ipynb #da6d6dcf
+# %% ../nbs/07_evaluation.ipynb #ab1f34e1
 def evaluate(
     run: Run | str | Path,  # A finished run
     data: PhotoData | str | None = None,  # Photos to measure on; by default those of the run
@@ -1162,14 +1198,12 @@ def evaluate(
     Calibrates the run first if that has not been done. Raises `UserError` if the run has no model, the split has no
     photos, or the data has classes that the run does not know.
     """
-    from foodvision.model import load_model
-
     if split not in ("train", "validation", "test"):
         raise UserError(f"split must be train, validation or test, and is {split!r}")
     run = run if isinstance(run, Run) else Run.open(run)
-    run.require_model()
+    run.require_model(light=True)
     data = _data_for(run, data)
-    model = load_model(run.model_path)
+    model = _load(run)
     if "scale" not in run.info.get("threshold", {}):  # not calibrated, or by a version that kept no class features
         _calibrate(run, model, data, others)
     classes = load_class_features(run)
@@ -1177,9 +1211,10 @@ def evaluate(
     temperature, threshold = run.info["temperature"], run.info["threshold"]
     strange, others_name = _others(model, classes, others, part=1)
     facts = {**_measure(predictions, temperature, threshold, strange), "others_name": others_name}
-    facts |= {**_describe(run, data, split, decoded), "heat_cells": _heat_cells(model)}
+    facts |= {**_describe(run, data, split, decoded, model), "heat_cells": _heat_cells(model)}
     own = [] if facts["data"]["as_trained"] else [re.sub(r"\W+", "-", data.name)]
-    folder = Path(folder or run.path / "-".join(["report", *own, *([] if split == "test" else [split])]))
+    home = Path(f"{run.path.name}-reports") if run.is_shipped else run.path
+    folder = Path(folder or home / "-".join(["report", *own, *([] if split == "test" else [split])]))
     plots = _plots(run.history, predictions, temperature, threshold)
     photos = {
         "plots": {name: text for name, (_, text) in plots.items()},

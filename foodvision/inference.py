@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Prediction', 'find_photos', 'Classifier']
 
-# %% ../nbs/08_inference.ipynb #cc991eb7
+# %% ../nbs/08_inference.ipynb #091d9578
 import csv
 import glob
 import json
@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 from foodvision.evaluation import (
     confidence_scores, explain, feature_similarity, forward_function, is_sure, load_class_features, overlay, softmax,
 )  # fmt: skip
+from .light import LightModel, middle_square
 from .preprocessing import decode_image
 from .run import Run, UserError, writing
 
@@ -120,22 +121,24 @@ def _reason(threshold, chance, similarity, logits):
     value = threshold["max_softmax"]["value"]
     return f"its best guess has {100 * chance:.0f} %, below the {100 * value:.0f} % that {known} reach"
 
-# %% ../nbs/08_inference.ipynb #db64ebc2
+# %% ../nbs/08_inference.ipynb #f4943745
 class Classifier:
     "A trained run, ready to answer"
 
     def __init__(
         self,
-        model,  # A Keras classifier, or a function of uint8 (n, side, side, 3) to logits (n, classes) and features or None
+        model,  # A Keras classifier, a `LightModel`, or a function of uint8 (n, side, side, 3) to logits and features or None
         class_names: list[str],  # In the order of the logits
         temperature: float = 1.0,  # Divides the logits
         threshold: dict | None = None,  # What `fit_threshold` gave; without one every answer is sure
         class_features: np.ndarray | None = None,  # What `class_directions` gave, for a threshold that looks at features
         image_size: int | None = None,  # Side in pixels of the squares that a function takes; a Keras model says it itself
     ):
-        self.model = model if hasattr(model, "get_layer") else None  # what explanations need
-        self.forward = _keras_forward(model) if self.model else model
-        side = model.input_shape[1] if self.model else image_size
+        keras, light = hasattr(model, "get_layer"), isinstance(model, LightModel)
+        self.model = model if keras or light else None  # what explanations need
+        self.forward = _keras_forward(model) if keras else model
+        side = model.input_shape[1] if keras else model.side if light else image_size
+        self.middle = light  # it looks at the middle square of a photo, the others at all of it, scaled to a square
         if side is None:
             raise ValueError("a function needs image_size; only a Keras model says it itself")
         self.image_size: int = side
@@ -145,15 +148,18 @@ class Classifier:
     @classmethod
     def load(
         cls,
-        run: Run | str | Path,  # A finished run; `evaluate` or `calibrate` has stored temperature and threshold in it
+        run: Run | str | Path,  # A finished run that has been evaluated, a light model, or `food101`
     ) -> "Classifier":
         "Read a run's model; raises `UserError` if the folder is no run or has no finished model"
         run = run if isinstance(run, Run) else Run.open(run)
-        path = run.require_model()
-        from foodvision.model import load_model  # brings TensorFlow, so not before there is something to load
+        if run.require_model(light=True) == run.light_path:
+            model = LightModel(run)
+        else:
+            from foodvision.model import load_model  # brings TensorFlow, so not before there is something to load
 
+            model = load_model(run.model_path)
         fitted = run.info.get("temperature", 1.0), run.info.get("threshold"), load_class_features(run)
-        return cls(load_model(path), run.class_names, *fitted)
+        return cls(model, run.class_names, *fitted)
 
     def stream(
         self,
@@ -166,7 +172,7 @@ class Classifier:
         "Answers one by one, as soon as they are there"
         photos, batch = find_photos(sources), []
         with tqdm(desc="predicting", total=len(photos), unit="photo", disable=None if progress else True) as bar:
-            for name, pixels in _decoded(photos, self.image_size, 3 * batch_size):
+            for name, pixels in _decoded(photos, self._square, 3 * batch_size):
                 bar.update()
                 if isinstance(pixels, UserError):
                     if errors is None:
@@ -208,15 +214,19 @@ class Classifier:
         self,
         source,  # One photo: a path, bytes, uint8 array or Pillow image
         class_name: str | None = None,  # The class to explain; by default the likeliest
-    ) -> Image.Image:  # The photo at its own size with the heat map over it
-        "What in the photo speaks for a class (Grad-CAM); raises `UserError` where there is no Keras model to ask"
+    ) -> Image.Image:  # The photo at its own size, or as much of it as the model sees, with the heat map over it
+        "What in the photo speaks for a class (Grad-CAM); raises `UserError` where the model gives its answer alone"
         if self.model is None:
-            raise UserError("Only a run's own Keras model can be asked why; this one gives its answer alone.")
+            raise UserError("Only a run's own Keras model or a light model can be asked why; this one gives its answer alone.")
         if class_name is not None and class_name not in self.class_names:
             raise UserError(f"{class_name} is not one of the classes: {', '.join(self.class_names)}")
         class_id = None if class_name is None else self.class_names.index(class_name)
-        heat = explain(self.model, decode_image(source, self.image_size), class_id)
-        return Image.fromarray(overlay(decode_image(source), heat))
+        heat = explain(self.model, self._square(source), class_id)
+        return Image.fromarray(overlay(middle_square(source) if self.middle else decode_image(source), heat))
+
+    def _square(self, source, name=None):
+        "A photo as the model takes it"
+        return (middle_square if self.middle else decode_image)(source, self.image_size, name)
 
     def print_predictions(
         self,
@@ -238,7 +248,7 @@ def _keras_forward(model):
     return lambda photos: [output.numpy() for output in compiled(photos)]
 
 
-def _decoded(photos: Iterable, size: int, ahead: int):
+def _decoded(photos: Iterable, decode, ahead: int):
     "Name and pixels of each photo, or the error it met, in order; up to `ahead` photos are decoded in advance"
     pool, waiting = ThreadPoolExecutor(min(16, os.cpu_count() or 1)), deque()
 
@@ -251,7 +261,7 @@ def _decoded(photos: Iterable, size: int, ahead: int):
 
     try:
         for name, source in photos:
-            waiting.append((name, pool.submit(decode_image, source, size, name)))
+            waiting.append((name, pool.submit(decode, source, name)))
             if len(waiting) >= ahead:
                 yield finished()
         while waiting:

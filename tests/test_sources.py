@@ -10,8 +10,8 @@ import pytest
 from conftest import NOTEBOOKS, ROOT, run, succeed
 
 # The order of the chapters: a module imports only from modules to its left.
-ORDER = ("run sample data preprocessing checking pipeline precision model callbacks training planning evaluation inference "
-         "export app cli").split()
+ORDER = ("run sample data preprocessing checking pipeline precision model callbacks training planning light evaluation "
+         "inference export shipping app cli").split()
 # Arrows that would make one part carry another: the part, and what it must not know.
 FORBIDDEN = {
     "data": "model",
@@ -19,9 +19,11 @@ FORBIDDEN = {
     "pipeline": "model",
     "model": "data pipeline",
     "callbacks": "training",
+    "light": "pipeline model callbacks training",
     "inference": "pipeline callbacks training",
     "evaluation": "training app",
     "export": "training app",
+    "shipping": "training app",
     # The app is a face for inference; `run` holds the error that every command shows, `sample` draws its examples.
     "app": " ".join(set(ORDER) - {"inference", "run", "sample"}),
 }
@@ -71,7 +73,7 @@ def test_app_loads_its_toolkit_only_when_it_starts():
     assert succeed("python", "-c", code).stdout.strip() == ""
 
 
-@pytest.mark.parametrize("module", ["run", "sample", "cli"])
+@pytest.mark.parametrize("module", ["run", "sample", "light", "inference", "cli"])
 def test_light_modules_do_not_load_tensorflow(module):
     if module not in MODULES:
         pytest.skip(f"there is no {module} yet")
