@@ -66,5 +66,5 @@ clean:  ## remove what was built (the environment and your runs stay)
 	@touch $@
 
 .venv/installed-dev: .venv/bin/python settings.ini setup.py
-	.venv/bin/pip install --editable '.[dev,offline,export,app]'
+	.venv/bin/pip install --editable '.[dev,offline,export,app,audit]'
 	@touch $@ .venv/installed-demo

@@ -1,0 +1,100 @@
+"""The label audit: labels are made wrong on purpose, at several rates; how many it finds, and what training without them gains.
+
+Every round flips other labels to another class at random. The features are the backbone's, computed once; a head is
+trained on the flipped labels, on what is left after the audit's proposals are dropped, and on what is left after
+exactly the flipped ones are dropped. Accuracy is that on the test photos, whose labels are never flipped.
+"""
+from dataclasses import replace
+
+import measure
+import numpy as np
+from scipy.stats import t as student
+
+RATES = (0.0, 0.05, 0.1, 0.2)
+
+
+def some_of(data, dishes, photos):
+    "Data with the first so many classes, evenly spread over the alphabet, and so many training photos of each"
+    if dishes and dishes < len(data.class_names):
+        kept = np.unique(np.linspace(0, len(data.class_names) - 1, dishes).astype(int))
+    else:
+        kept = np.arange(len(data.class_names))
+
+    def cut(split, most):
+        chosen = np.concatenate([np.flatnonzero(split.labels == label)[:most] for label in kept])
+        part = split.take(np.sort(chosen))
+        part.labels = np.searchsorted(kept, part.labels).astype("int32")
+        return part
+
+    names = tuple(data.class_names[label] for label in kept)
+    return replace(data, class_names=names, train=cut(data.train, photos or None), test=cut(data.test, None),
+                   validation=data.validation.take(slice(0, 0)))  # fmt: skip
+
+
+def round_of(features, data, config, rate, seed):
+    "Precision and recall of the audit, and test accuracy of the three heads, for one draw of wrong labels"
+    from foodvision.audit import PROPOSED_FROM, cross_validate, label_suspects
+    from foodvision.training import _fit_head
+
+    labels, classes, random = data.train.labels, len(data.class_names), np.random.default_rng(seed)
+    n, config = len(labels), replace(config, seed=seed)
+    flipped = random.random(n) < rate
+    given = np.where(flipped, (labels + random.integers(1, classes, n)) % classes, labels)
+    listed, _, confidence = label_suspects(cross_validate(features[:n], given, classes, config), given)
+    proposed = np.zeros(n, bool)
+    proposed[listed[confidence >= PROPOSED_FROM]] = True
+    setting = {"learning_rate": config.head_learning_rate, "weight_decay": 10 * config.head_weight_decay, "dropout": 0.5}
+
+    def accuracy(chosen):
+        kernel, bias = _fit_head(features[:n][chosen], given[chosen], classes, setting, config)
+        return float(((features[n:] @ kernel + bias).argmax(1) == data.test.labels).mean())
+
+    return {
+        "proposed": float(proposed.mean()), "flipped": float(flipped.mean()),
+        "precision": float(flipped[proposed].mean()) if proposed.any() else 0.0,
+        "recall": float(proposed[flipped].mean()) if flipped.any() else 0.0,
+        "as they are": accuracy(np.ones(n, bool)), "audited": accuracy(~proposed), "right ones only": accuracy(~flipped),
+    }  # fmt: skip
+
+
+def mean_with_interval(values):
+    "Mean, and the 95 % interval of the mean by Student's t; no interval from one value"
+    values = np.asarray(values)
+    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return values.mean(), values.mean() - half, values.mean() + half
+
+
+def main():
+    parser = measure.options(__doc__.splitlines()[0], repeats=10)
+    parser.add_argument("--dishes", type=int, default=0, help="only so many classes (default: all)")
+    parser.add_argument("--photos", type=int, default=0, help="only so many training photos of each class (default: all)")
+    parser.add_argument("--name", default="audit", help="name of the files written (default: audit)")
+    chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.repeats = 1
+    from foodvision.audit import audit_features
+    from foodvision.data import load_data
+    from foodvision.run import Config
+
+    config = Config(data=chosen.data, backbone=chosen.backbone, weights=chosen.weights, image_size=chosen.image_size)
+    data, features = audit_features(some_of(load_data(chosen.data), chosen.dishes, chosen.photos), config)
+    report = measure.Report(chosen.name, "Label audit: labels made wrong on purpose", chosen, data)
+    for rate in RATES[2:3] if chosen.quick else RATES:
+        found = [round_of(features, data, config, rate, seed) for seed in range(chosen.repeats)]
+        column = lambda name, scale=100: [scale * one[name] for one in found]
+        heads = {name: [max(value, 0.01) for value in column(name)] for name in ("as they are", "audited", "right ones only")}
+        report.table(f"{rate:.0%} of labels wrong: test accuracy of a head", "%", heads, "as they are", "higher")
+        if rate:
+            shares = {"by chance": [max(value, 0.01) for value in column("flipped")],
+                      "precision": column("precision"), "recall": column("recall")}  # fmt: skip
+            report.table(f"{rate:.0%} of labels wrong: of those proposed, wrong; of those wrong, proposed", "%", shares,
+                         "by chance", "higher")  # fmt: skip
+        gain, low, high = mean_with_interval([100 * (one["audited"] - one["as they are"]) for one in found])
+        report.remark(f"{rate:.0%} wrong: {np.mean(column('proposed')):.1f} % of the photos are proposed to be left out; without "
+                      f"them the accuracy changes by {gain:+.1f} points (95 % interval of the mean over {chosen.repeats} "
+                      f"rounds: {low:+.1f} to {high:+.1f}).")  # fmt: skip
+    report.write()
+
+
+if __name__ == "__main__":
+    main()
