@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test kills benchmarks setup docs export browser clean
+.PHONY: help demo test kills benchmarks food101 setup docs export browser clean
 
 # The first Python on this machine that TensorFlow has wheels for and that can make a virtual environment.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
@@ -36,6 +36,19 @@ benchmarks: .venv/installed-dev  ## measure everything again into benchmarks/res
 		options="--data $(DATA) --out benchmarks/results"; \
 		[ $$name = peers ] && [ -n "$(PEERS)" ] && options="$$options --python $(PEERS)"; \
 		.venv/bin/foodvision bench $$name $$options || exit 1; done
+
+# The classifier that comes with the package, from photos to the folder that ships. Every choice stands in CONFIG; what was
+# interrupted goes on where it stopped when the same line is given again.
+CONFIG ?= recipes/food101.json
+FOOD101_RUN ?= runs/food101
+FOOD101_OUT ?= foodvision/food101
+food101: .venv/installed-dev  ## train, measure and pack the model `food101` (DATA=a folder with food-101 in it, CONFIG=recipes/food101.json)
+	[ "$(DATA)" != sample ] || { echo "Say where the photos are: make food101 DATA=FOLDER" >&2; exit 2; }
+	if [ ! -e $(FOOD101_RUN)/config.json ]; then \
+		.venv/bin/foodvision train --config $(CONFIG) --data $(DATA) --run $(FOOD101_RUN) --no-evaluate; \
+	elif [ ! -e $(FOOD101_RUN)/model.keras ]; then .venv/bin/foodvision train --resume $(FOOD101_RUN) --no-evaluate; fi
+	.venv/bin/foodvision evaluate $(FOOD101_RUN)
+	.venv/bin/foodvision export $(FOOD101_RUN) --format light --data $(DATA) --out $(FOOD101_OUT)
 
 setup: .venv/installed-dev  ## what a contributor needs: the environment, and git's hooks for notebooks
 	.venv/bin/nbdev_install_hooks

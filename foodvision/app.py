@@ -247,7 +247,7 @@ def _server(page):
     headers = [("Content-Security-Policy", _POLICY), ("Referrer-Policy", "no-referrer")]
     return uvicorn.Server(uvicorn.Config(outer, log_level="critical", headers=headers, timeout_graceful_shutdown=1))
 
-# %% ../nbs/10_app.ipynb #1e283ae6
+# %% ../nbs/10_app.ipynb #d8e24986
 def serve_app(
     run: Run | str | Path,  # A finished run
     host: str = "127.0.0.1",  # Address to listen on; 0.0.0.0 lets other machines in
@@ -256,7 +256,7 @@ def serve_app(
 ):
     "Serve the page until Ctrl-C or SIGTERM; raises `UserError` if that cannot be"
     run = run if isinstance(run, Run) else Run.open(run)
-    run.require_model()
+    run.require_model(light=True)
     with _claim(host, port) as listening, _private_folder() as folder:
         _toolkit()
         classifier = Classifier.load(run)

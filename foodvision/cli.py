@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'train', 'plan', 'evaluate', 'predict', 'export', 'app', 'info', 'check_data', 'audit', 'bench', 'main']
 
-# %% ../nbs/11_cli.ipynb #2bc501b6
+# %% ../nbs/11_cli.ipynb #47a2258f
 import argparse
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from fastcore.docments import docments
 
-from .run import Config, Run, UserError, write_text
+from .run import SHIPPED, Config, Run, UserError, write_text
 
 # %% ../nbs/11_cli.ipynb #6901ce5f
 def _add_options(
@@ -65,7 +66,7 @@ def _import_tensorflow():
         os.close(kept)
         os.close(nowhere)
 
-# %% ../nbs/11_cli.ipynb #6f08d0b4
+# %% ../nbs/11_cli.ipynb #79045d16
 def train(
     run: str = "",  # Folder of the new run; runs/<data>-<date>-<time> if not given
     resume: str = "",  # Carry on with the run in this folder instead of starting one; it keeps its own settings
@@ -73,31 +74,32 @@ def train(
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
     dry_run: bool = False,  # Measure a few steps, say what the training would take, and stop
     evaluate: bool = True,  # Measure the finished model on the test photos and write the report
+    config: str = "",  # A JSON file of settings to start from, such as recipes/food101.json; options given here win over it
     **settings: Config,  # Every setting of the training, under its own name
 ):
     "Train a classifier in two stages, measure it on the test photos and write its report."
     changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
     if resume:
         Run.open(resume)
-        if run or changed:
-            given = ", ".join((["run"] if run else []) + list(changed))
+        if run or config or changed:
+            given = ", ".join((["run"] if run else []) + (["config"] if config else []) + list(changed))
             raise UserError(f"--resume carries on with the run's own settings; leave out: {given}")
-        config, folder = None, Path(resume)
+        chosen, folder = None, Path(resume)
         print(f"Resuming the run in {folder}", flush=True)
-    elif dry_run:
-        return plan(**settings)
     else:
-        config = Config(**settings)
-        folder = Path(run or f"runs/{Path(config.data).name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        print(f"Training {config.backbone} on {config.data} at {config.image_size} pixels", flush=True)
+        chosen = Config.from_dict({**(_settings_in(config) if config else {}), **changed})
+        if dry_run:
+            return plan(**chosen.to_dict())
+        folder = _new_folder(run or f"runs/{Path(chosen.data).name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        print(f"Training {chosen.backbone} on {chosen.data} at {chosen.image_size} pixels", flush=True)
         print(f"The run goes to {folder}", flush=True)
     _import_tensorflow()
     from foodvision.training import train as train_run
 
     if not resume:
         Run.check_free(folder, overwrite)
-        _say_price(config)
-    finished = train_run(config, folder, overwrite, bool(resume), accept_changes)
+        _say_price(chosen)
+    finished = train_run(chosen, folder, overwrite, bool(resume), accept_changes)
     for note in finished.info["data"]["notes"]:
         print(f"Note: {note}")
     if evaluate:
@@ -126,7 +128,33 @@ def plan(
 
     print(plan_run(config))
 
-# %% ../nbs/11_cli.ipynb #069c666c
+# %% ../nbs/11_cli.ipynb #3ab86074
+def _settings_in(path):
+    "The settings in a JSON file; `UserError` where it is none"
+    try:
+        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path} cannot be read as a file of settings: {reason}") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} cannot be read as a file of settings: it holds no object of names and values")
+    return settings
+
+
+def _new_folder(name):
+    "The folder of a new run; `food101` alone is a name that is taken"
+    if name == SHIPPED:
+        raise UserError(f"{SHIPPED} is the name of the classifier that comes with the package. Choose another name, or ./{SHIPPED}")
+    return Path(name)
+
+
+def _open(name):
+    "A run; says so where `food101` could also be meant as a folder here"
+    if name == SHIPPED and Path(SHIPPED, "config.json").exists():
+        print(f"foodvision: {SHIPPED} is the classifier that comes with the package; the folder here is ./{SHIPPED}", file=sys.stderr)
+    return Run.open(name)
+
+# %% ../nbs/11_cli.ipynb #663c3190
 def _report(run, data=None):
     "Evaluate a run and print its headline"
     _import_tensorflow()
@@ -139,24 +167,33 @@ def _report(run, data=None):
         interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
         print(f"{name.replace('_', '-')}: {metrics[name]['value']:.1%}  ({interval})")
     print(f"Report: {Path(metrics['report']) / 'report.html'}")
-    if not data:
+    if not data and run.model_path.exists():
         write_text(run.path / "README.md", model_card(run))
         print(f"Model card: {run.path / 'README.md'}")
 
 
 def evaluate(
-    run: str,  # A run folder
+    run: str,  # A run folder, or `food101`
     data: str = "",  # Other data to measure on: a folder, `sample` or `food101`; the run's own if not given
 ):
     "Measure a run's model on the test photos and write its report."
-    opened = Run.open(run)
-    opened.require_model()
-    print(f"Evaluating {opened.path} on {data or opened.config.data}", flush=True)
+    opened = _open(run)
+    opened.require_model(light=True)
+    if opened.is_shipped and not data:
+        raise UserError(f"Say where the photos are: foodvision evaluate {run} --data FOLDER")
+    print(f"Evaluating {run} on {data or opened.config.data}", flush=True)
     _report(opened, data or None)
 
-# %% ../nbs/11_cli.ipynb #bb7f96fb
+# %% ../nbs/11_cli.ipynb #8f9261e8
+def _ready_to_answer(run):
+    "Raise `UserError` unless the run can answer; import TensorFlow if it needs that"
+    opened = _open(run)
+    if opened.require_model(light=True) != opened.light_path:
+        _import_tensorflow()
+
+
 def predict(
-    run: str,  # A run folder
+    run: str,  # A run folder, or `food101` for the classifier that comes with the package
     photos: list[str],  # Photos, folders of photos, or patterns such as 'holiday/*.jpg'
     top: int = 3,  # How many classes to show for each photo
     json: bool = False,  # Print a JSON object a line
@@ -164,8 +201,7 @@ def predict(
     explain: str = "",  # Also write a picture for each photo into this folder: what the answer rests on
 ):
     "Say what is on photos: ranked classes with their probabilities, or that the model is not sure."
-    Run.open(run).require_model()
-    _import_tensorflow()
+    _ready_to_answer(run)
     from foodvision.inference import Classifier
 
     classifier = Classifier.load(run)
@@ -175,10 +211,10 @@ def predict(
         print(f"foodvision: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
-# %% ../nbs/11_cli.ipynb #113cd2dc
+# %% ../nbs/11_cli.ipynb #51bd2f5e
 def export(
     run: str,  # A run folder, evaluated
-    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, or `hub` for a folder to share on Hugging Face
+    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (to share on Hugging Face), `light` (a run without TensorFlow)
     quantize: str = "",  # For litert: `float16` for half the size, `int8` for a quarter and speed
     out: str = "",  # Folder to write to; exports in the run if not given
     data: str = "",  # Photos to compare on: a folder, `sample` or `food101`; the run's own if not given
@@ -192,6 +228,8 @@ def export(
         raise UserError(f"{wrong} must be from 0 to 1, and is {asked[wrong]}")
     Run.open(run).require_model()
     print(f"Exporting {run} as {' '.join([format, quantize]).strip()}", flush=True)
+    if format == "light":
+        return _export_light(run, out, data)
     from foodvision.export import export_run, summarise
 
     limits = {name: value for name, value in asked.items() if value != -1}
@@ -200,23 +238,35 @@ def export(
     print(f"Model card: {Path(run) / 'README.md'}")
     print(f"Exported: {record['path']}")
 
-# %% ../nbs/11_cli.ipynb #bfe90d19
+# %% ../nbs/11_cli.ipynb #26e6fc3d
+def _export_light(run, out, data):
+    "Pack a run into a folder that answers without TensorFlow, and say what was measured"
+    _import_tensorflow()
+    from foodvision.shipping import export_light
+
+    light = export_light(run, out or None, data or None, replace=True)
+    measured, size = light.info["measured"], light.info["light"]["bytes"]
+    print(f"top-1: {measured['top_1']['value']:.1%} on {measured['photos']:,} test photos, by the file itself")
+    print(f"Size: {size / 1e6:.1f} MB")
+    print(f"Model card: {light.path / 'README.md'}")
+    print(f"Exported: {light.path}")
+
+# %% ../nbs/11_cli.ipynb #6c1e9ffa
 def app(
-    run: str,  # A run folder
+    run: str,  # A run folder, or `food101`
     host: str = "127.0.0.1",  # Address to listen on; 0.0.0.0 lets other machines in
     port: int = 7860,  # Port to listen on; 0 for any free one
     examples: list[str] = (),  # A photo, folder or pattern to offer as examples; may be repeated
 ):
     "Open a page to show photos to, on this machine alone; needs the extra: pip install 'foodvision[app]'."
-    Run.open(run).require_model()
-    _import_tensorflow()
+    _ready_to_answer(run)
     from foodvision.app import serve_app
 
     serve_app(run, host, port, examples)
 
-# %% ../nbs/11_cli.ipynb #e44e51af
+# %% ../nbs/11_cli.ipynb #56f3e794
 def info(
-    run: str | None = None,  # A run folder; without one, what is installed on this machine
+    run: str | None = None,  # A run folder, or `food101`; without one, what is installed on this machine
 ):
     "Show what a run is: data, settings, accuracy; or, without a run, the versions installed."
     from foodvision.run import package_versions
@@ -224,8 +274,7 @@ def info(
     if not run:
         facts = package_versions()
     else:
-        opened = Run.open(run)
-        facts = _run_facts(opened)
+        facts = _run_facts(_open(run))
     width = max(map(len, facts))
     for name, value in facts.items():
         print(f"{name:<{width}}  {value}")
@@ -237,6 +286,8 @@ def _run_facts(run):
     data, seconds = known.get("data", {}), known.get("seconds", {})
     best = min((row["val_loss"], row["val_accuracy"]) for row in run.history) if run.history else None
     classes, counts = known.get("class_names", []), data.get("counts", {})
+    measured = known.get("measured")
+    shown = {"test": f"{measured['top_1']['value']:.1%} top-1 on {measured['photos']:,} photos"} if measured else {}
     state = "complete" if known["complete"] else f"unfinished; resume with: foodvision train --resume {run.path}"
     return {
         "run": run.path, "state": state,
@@ -245,7 +296,7 @@ def _run_facts(run):
         "photos": f"{data.get('photo_sizes', '?')} pixels (median), scaled to {config.image_size}",
         "model": f"{config.backbone}, weights {config.weights}, policy {known.get('policy', config.policy)}",
         "training": ", ".join(f"{stage.replace('_', ' ')} {s:.0f} s" for stage, s in seconds.items()) or "not finished",
-        "validation": f"accuracy {best[1]:.1%} at the best epoch" if best else "no finished epoch",
+        "validation": f"accuracy {best[1]:.1%} at the best epoch" if best else "no finished epoch", **shown,
         "versions": ", ".join(f"{name} {version}" for name, version in known["versions"].items()),
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ __all__ = ['Predictions', 'softmax', 'wilson_interval', 'top_k_accuracy', 'class
            'plot_risk_coverage', 'forward_function', 'predict_split', 'draw_others', 'calibrate', 'load_class_features',
            'explain', 'overlay', 'plot_learning_curves', 'evaluate']
 
-# %% ../nbs/07_evaluation.ipynb #24c49415
+# %% ../nbs/07_evaluation.ipynb #433301dd
 import base64
 import csv
 import io
@@ -29,7 +29,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from tqdm.auto import tqdm
 
 from .data import PhotoData, Split, load_data
-from .light import LightModel, middle_square
+from .light import LightModel
 from .preprocessing import BadImage, decode_image
 from .run import Run, UserError, package_versions, write_json, write_text, writing
 
@@ -520,7 +520,12 @@ def _draw_other(kind, random, side):
                 pen.rectangle([x, y, x + gap * 0.55, y + gap * 0.7], fill=window)
     return image.filter(ImageFilter.GaussianBlur(unit / 8))
 
-# %% ../nbs/07_evaluation.ipynb #005bfa51
+# %% ../nbs/07_evaluation.ipynb #049b42ec
+def _square(model, source, name=None):
+    "A photo as the model takes it"
+    return model.decode(source, name) if isinstance(model, LightModel) else decode_image(source, model.input_shape[1], name)
+
+
 def _others(model, classes, others, part):
     "Logits and similarity of other things (part 0: to choose by, 1: to report on), and what they are"
     if others is None:
@@ -581,7 +586,7 @@ def _store_class_features(run, model, data, most=50):
         np.savez(part, directions=classes)
     return classes
 
-# %% ../nbs/07_evaluation.ipynb #c9ebc6aa
+# %% ../nbs/07_evaluation.ipynb #a90298d5
 def _data_for(run, data):
     "Photos for a run, with labels in the order of the run's classes; `UserError` where it does not know a class"
     if not isinstance(data, PhotoData):
@@ -606,7 +611,7 @@ def _decode(run, model, split):
     from foodvision.pipeline import decode_split
 
     light = isinstance(model, LightModel)
-    size, split = (model.side, _MiddleSquares(split, model)) if light else (run.config.image_size, split)
+    size, split = (model.side, _SquaresFor(split, model)) if light else (run.config.image_size, split)
     return decode_split(split, size, run.config.cache_gigabytes, run.config.on_bad_image)
 
 
@@ -618,13 +623,8 @@ def _load(run):
     return LightModel(run) if path == run.light_path else load_model(path)
 
 
-def _square(model, source, name=None):
-    "A photo as the model takes it"
-    return model.decode(source, name) if isinstance(model, LightModel) else decode_image(source, model.input_shape[1], name)
-
-
-class _MiddleSquares(Split):
-    "A split whose photos are read as a light model takes them"
+class _SquaresFor(Split):
+    "A split whose photos are read as a light model takes them, whatever part of them that is"
 
     def __init__(self, split, model):
         super().__init__(split.names, split.labels, split.source, split.keys)
@@ -764,11 +764,12 @@ def _measure(predictions, temperature, threshold, others):
         "most_wrong": [str(predictions.names[i]) for i in most_wrong(predictions, temperature=temperature)],
     }  # fmt: skip
 
-# %% ../nbs/07_evaluation.ipynb #0460b58d
+# %% ../nbs/07_evaluation.ipynb #4eb4e3fe
 def _describe(run, data, part, decoded, model=None):
     "What was trained, on what, and what this evaluation read"
-    light = isinstance(model, LightModel)
-    how = [f"Every answer comes from the LiteRT file, which sees the middle square of a photo at {model.side} pixels."] if light else []
+    how = []
+    if isinstance(model, LightModel):
+        how = [f"Every answer comes from the LiteRT file, which sees {'the middle square of' * model.middle} a photo at {model.side} pixels."]
     sizes = data.splits[part].photo_sizes()
     width, height = (int(side) for side in np.median(sizes, 0)) if len(sizes) else (0, 0)
     counts = {name: len(split) for name, split in data.splits.items()}
@@ -861,7 +862,7 @@ def _png(draw, dark):
         plt.close(figure)
         return file.getvalue()
 
-# %% ../nbs/07_evaluation.ipynb #c04f2ab8
+# %% ../nbs/07_evaluation.ipynb #ab6b5cc2
 def _photo_items(predictions, split, positions, temperature, model=None):
     "Photos for the page: `photo`, `heat` (None without a model) as data addresses, `name` and `caption`"
     places = {name: i for i, name in enumerate(split.names)}
@@ -873,8 +874,8 @@ def _photo_items(predictions, split, positions, temperature, model=None):
         heats = _heat_maps(model, squares, guesses[positions])
     items = []
     for i, position, heat in zip(chosen, positions, heats):
-        whole = middle_square if isinstance(model, LightModel) else decode_image
-        photo = Image.fromarray(whole(split.read(i), None, split.names[i]))
+        seen = model.seen if isinstance(model, LightModel) else decode_image
+        photo = Image.fromarray(seen(split.read(i), name=split.names[i]))
         photo.thumbnail((200, 200))
         called, is_class = (
             predictions.class_names[label] for label in (guesses[position], predictions.labels[position])

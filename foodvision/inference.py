@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Prediction', 'find_photos', 'Classifier']
 
-# %% ../nbs/08_inference.ipynb #091d9578
+# %% ../nbs/08_inference.ipynb #ed95cf59
 import csv
 import glob
 import json
@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from foodvision.evaluation import (
     confidence_scores, explain, feature_similarity, forward_function, is_sure, load_class_features, overlay, softmax,
 )  # fmt: skip
-from .light import LightModel, middle_square
+from .light import LightModel
 from .preprocessing import decode_image
 from .run import Run, UserError, writing
 
@@ -121,7 +121,7 @@ def _reason(threshold, chance, similarity, logits):
     value = threshold["max_softmax"]["value"]
     return f"its best guess has {100 * chance:.0f} %, below the {100 * value:.0f} % that {known} reach"
 
-# %% ../nbs/08_inference.ipynb #f4943745
+# %% ../nbs/08_inference.ipynb #f087f9e4
 class Classifier:
     "A trained run, ready to answer"
 
@@ -138,7 +138,7 @@ class Classifier:
         self.model = model if keras or light else None  # what explanations need
         self.forward = _keras_forward(model) if keras else model
         side = model.input_shape[1] if keras else model.side if light else image_size
-        self.middle = light  # it looks at the middle square of a photo, the others at all of it, scaled to a square
+        self.light = model if light else None
         if side is None:
             raise ValueError("a function needs image_size; only a Keras model says it itself")
         self.image_size: int = side
@@ -222,11 +222,11 @@ class Classifier:
             raise UserError(f"{class_name} is not one of the classes: {', '.join(self.class_names)}")
         class_id = None if class_name is None else self.class_names.index(class_name)
         heat = explain(self.model, self._square(source), class_id)
-        return Image.fromarray(overlay(middle_square(source) if self.middle else decode_image(source), heat))
+        return Image.fromarray(overlay(self.light.seen(source) if self.light else decode_image(source), heat))
 
     def _square(self, source, name=None):
         "A photo as the model takes it"
-        return (middle_square if self.middle else decode_image)(source, self.image_size, name)
+        return self.light.decode(source, name) if self.light else decode_image(source, self.image_size, name)
 
     def print_predictions(
         self,

@@ -47,7 +47,7 @@ def middle_square(
     square = photo[top : top + size, left : left + size]
     return square if side in (None, size) else decode_image(square, side, name)
 
-# %% ../nbs/06b_light.ipynb #0528994f
+# %% ../nbs/06b_light.ipynb #c8cc5bdb
 class LightModel:
     "A run's LiteRT file: called with photos, it gives what `forward_function` of its Keras model would"
 
@@ -59,6 +59,7 @@ class LightModel:
         run = run if isinstance(run, Run) else Run.open(run)
         path = run.require_model(light=True)
         _check_files(run)
+        self.middle = bool(run.info.get("light", {}).get("middle"))  # of a photo, the middle square; else all of it
         try:
             self._ask = _interpreter(path, threads or os.cpu_count() or 1).get_signature_runner()
             [given], wanted = self._ask.get_input_details().values(), self._ask.get_output_details()
@@ -92,7 +93,15 @@ class LightModel:
         name: str | None = None,  # What to call the photo in an error
     ) -> np.ndarray:  # uint8 (side, side, 3)
         "A photo of any size as the model takes it"
-        return middle_square(source, self.side, name)
+        return (middle_square if self.middle else decode_image)(source, self.side, name)
+
+    def seen(
+        self,
+        source,  # Whatever `decode_image` takes
+        name: str | None = None,  # What to call the photo in an error
+    ) -> np.ndarray:  # uint8 (height, width, 3), at the photo's own size
+        "As much of a photo as the model sees"
+        return (middle_square if self.middle else decode_image)(source, None, name)
 
     def heat_maps(
         self,

@@ -5,9 +5,7 @@
 # %% auto #0
 __all__ = ['enlarging_matrix', 'export_light', 'light_card']
 
-# %% ../nbs/09a_shipping.ipynb #23ee2062
-import json
-import os
+# %% ../nbs/09a_shipping.ipynb #f913a4ee
 import shutil
 import tempfile
 from pathlib import Path
@@ -128,7 +126,7 @@ def export_light(
         _measure(part, data)
     return Run.open(path)
 
-# %% ../nbs/09a_shipping.ipynb #831f4ecb
+# %% ../nbs/09a_shipping.ipynb #6e34af84
 def _photo_side(run: Run) -> int:
     "Side of the photos learnt from, if they are squares smaller than the backbone's; else that of the backbone's"
     width, _, height = str(run.info.get("data", {}).get("photo_sizes", "")).partition("x")
@@ -162,7 +160,7 @@ def _check_same(answer, path: Path, side: int):
 def _write_facts(run: Run, part: Path, name: str, side: int):
     "The run's `config.json` with the facts of the file in it"
     files = {file.name: checksum(file) for file in sorted(part.iterdir())}
-    light = {"name": name, "side": side, "bytes": (part / "model.tflite").stat().st_size, "precision": "float16",
+    light = {"name": name, "side": side, "middle": side < run.config.image_size, "bytes": (part / "model.tflite").stat().st_size, "precision": "float16",
              "outputs": list(_OUTPUTS), "versions": package_versions()}  # fmt: skip
     write_json(part / "config.json", {**_without_places(run.info), "light": light, "files": files})
 
@@ -181,7 +179,7 @@ def _measure(part: Path, data: PhotoData | str | None):
     light.record(measured=_without_places(kept))
     write_text(part / "README.md", light_card(light))
 
-# %% ../nbs/09a_shipping.ipynb #8d016c19
+# %% ../nbs/09a_shipping.ipynb #e92e63b0
 def light_card(
     run: Run | str | Path,  # A light model
 ) -> str:  # Markdown with a YAML front matter
@@ -201,7 +199,7 @@ def light_card(
     parts = [
         front, f"# {_plain(name)}",
         f"{_plain(Path(run.config.backbone).stem)} that tells {len(run.class_names)} classes apart, as one LiteRT file of "
-        f"{light['bytes'] / 1e6:.1f} MB. It looks at the middle square of a photo, scaled to **{side} by {side} pixels**"
+        f"{light['bytes'] / 1e6:.1f} MB. It looks at {'the middle square of' * light['middle']} a photo, scaled to **{side} by {side} pixels**"
         f"{enlarged}. It gives calibrated probabilities, and says “not sure”.",
         "Classes: " + ", ".join(map(_plain, run.class_names)) + ".",
         "## How good it is", *_card_figures(facts), "What it takes for each other most often:", "\n".join(worst),
@@ -220,15 +218,16 @@ _LICENCE = (
     "use it for research and teaching, and ask for advice before any other use."
 )
 
-# %% ../nbs/09a_shipping.ipynb #eb188447
+# %% ../nbs/09a_shipping.ipynb #6ad26aea
 def _use(run: Run) -> str:
     "How to ask the file, with foodvision and without"
     name, side, count = run.info["light"]["name"], run.info["light"]["side"], len(run.class_names)
+    part = "the middle square of each" if run.info["light"]["middle"] else "each whole"
     place = name if name == SHIPPED else "FOLDER"
     return f"""`foodvision predict {place} photo.jpg`, or in Python `Classifier.load("{place}").predict("photo.jpg")`.
 
-Without foodvision: the signature of `model.tflite` takes `photos`, uint8 (n, {side}, {side}, 3), RGB, the middle square
-of each photo, and gives `probabilities` (n, {count}), calibrated, `similarity` (n,) to the photos learnt from,
+Without foodvision: the signature of `model.tflite` takes `photos`, uint8 (n, {side}, {side}, 3), RGB, {part}
+photo scaled to the square, and gives `probabilities` (n, {count}), calibrated, `similarity` (n,) to the photos learnt from,
 `evidence` (n, places down, places across, {count}) for heat maps, `logits` and `features`; all float32."""
 
 
