@@ -764,12 +764,13 @@ def _measure(predictions, temperature, threshold, others):
         "most_wrong": [str(predictions.names[i]) for i in most_wrong(predictions, temperature=temperature)],
     }  # fmt: skip
 
-# %% ../nbs/07_evaluation.ipynb #4eb4e3fe
+# %% ../nbs/07_evaluation.ipynb #44e4da6a
 def _describe(run, data, part, decoded, model=None):
     "What was trained, on what, and what this evaluation read"
     how = []
     if isinstance(model, LightModel):
-        how = [f"Every answer comes from the LiteRT file, which sees {'the middle square of' * model.middle} a photo at {model.side} pixels."]
+        part = "the middle square of a" if model.middle else "a whole"
+        how = [f"Every answer comes from the LiteRT file, which sees {part} photo at {model.side} pixels."]
     sizes = data.splits[part].photo_sizes()
     width, height = (int(side) for side in np.median(sizes, 0)) if len(sizes) else (0, 0)
     counts = {name: len(split) for name, split in data.splits.items()}

@@ -126,7 +126,7 @@ def export_light(
         _measure(part, data)
     return Run.open(path)
 
-# %% ../nbs/09a_shipping.ipynb #6e34af84
+# %% ../nbs/09a_shipping.ipynb #0e458a67
 def _photo_side(run: Run) -> int:
     "Side of the photos learnt from, if they are squares smaller than the backbone's; else that of the backbone's"
     width, _, height = str(run.info.get("data", {}).get("photo_sizes", "")).partition("x")
@@ -160,7 +160,8 @@ def _check_same(answer, path: Path, side: int):
 def _write_facts(run: Run, part: Path, name: str, side: int):
     "The run's `config.json` with the facts of the file in it"
     files = {file.name: checksum(file) for file in sorted(part.iterdir())}
-    light = {"name": name, "side": side, "middle": side < run.config.image_size, "bytes": (part / "model.tflite").stat().st_size, "precision": "float16",
+    size = (part / "model.tflite").stat().st_size
+    light = {"name": name, "side": side, "middle": side < run.config.image_size, "bytes": size, "precision": "float16",
              "outputs": list(_OUTPUTS), "versions": package_versions()}  # fmt: skip
     write_json(part / "config.json", {**_without_places(run.info), "light": light, "files": files})
 
@@ -179,7 +180,7 @@ def _measure(part: Path, data: PhotoData | str | None):
     light.record(measured=_without_places(kept))
     write_text(part / "README.md", light_card(light))
 
-# %% ../nbs/09a_shipping.ipynb #e92e63b0
+# %% ../nbs/09a_shipping.ipynb #c518fe09
 def light_card(
     run: Run | str | Path,  # A light model
 ) -> str:  # Markdown with a YAML front matter
@@ -199,7 +200,8 @@ def light_card(
     parts = [
         front, f"# {_plain(name)}",
         f"{_plain(Path(run.config.backbone).stem)} that tells {len(run.class_names)} classes apart, as one LiteRT file of "
-        f"{light['bytes'] / 1e6:.1f} MB. It looks at {'the middle square of' * light['middle']} a photo, scaled to **{side} by {side} pixels**"
+        f"{light['bytes'] / 1e6:.1f} MB. It looks at {'the middle square of a' if light['middle'] else 'a whole'} photo, "
+        f"scaled to **{side} by {side} pixels**"
         f"{enlarged}. It gives calibrated probabilities, and says “not sure”.",
         "Classes: " + ", ".join(map(_plain, run.class_names)) + ".",
         "## How good it is", *_card_figures(facts), "What it takes for each other most often:", "\n".join(worst),
