@@ -764,13 +764,13 @@ def _measure(predictions, temperature, threshold, others):
         "most_wrong": [str(predictions.names[i]) for i in most_wrong(predictions, temperature=temperature)],
     }  # fmt: skip
 
-# %% ../nbs/07_evaluation.ipynb #44e4da6a
+# %% ../nbs/07_evaluation.ipynb #12a9a6d1
 def _describe(run, data, part, decoded, model=None):
     "What was trained, on what, and what this evaluation read"
     how = []
     if isinstance(model, LightModel):
-        part = "the middle square of a" if model.middle else "a whole"
-        how = [f"Every answer comes from the LiteRT file, which sees {part} photo at {model.side} pixels."]
+        seen = "the middle square of a" if model.middle else "a whole"
+        how = [f"Every answer comes from the LiteRT file, which sees {seen} photo at {model.side} pixels."]
     sizes = data.splits[part].photo_sizes()
     width, height = (int(side) for side in np.median(sizes, 0)) if len(sizes) else (0, 0)
     counts = {name: len(split) for name, split in data.splits.items()}
