@@ -6,7 +6,7 @@
 __all__ = ['PROPOSED_FROM', 'KINDS', 'audit_features', 'cross_validate', 'label_suspects', 'nearest', 'near_duplicates',
            'outliers', 'Suspect', 'find_suspects', 'audit']
 
-# %% ../nbs/07a_audit.ipynb #a7221490
+# %% ../nbs/07a_audit.ipynb #373a9bf2
 import csv
 import time
 from collections import Counter
@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.special import softmax
 from tqdm.auto import tqdm
 
-from .data import PhotoData, Split, load_data
+from .data import PhotoData
 from .evaluation import _data_address, _html
 from .model import build_model, freeze, split_model
 from .pipeline import DecodedSplit, decode_split
@@ -64,12 +64,12 @@ def audit_features(
     features /= np.sqrt(features.var(0) + 1e-7)
     return replace(data, **{name: photos.split for name, photos in decoded.items()}), features
 
-# %% ../nbs/07a_audit.ipynb #763d0f84
+# %% ../nbs/07a_audit.ipynb #57d31d3a
 def cross_validate(
     features: np.ndarray,  # float32 (n, channels), standardised
     labels: np.ndarray,  # int (n,) class ids as given, right or wrong
     class_count: int,  # How many classes there are
-    config: Config = Config(),  # Its seed, and the head's learning rate, weight decay and epochs to start from
+    config: Config,  # Its seed, and the head's learning rate, weight decay and epochs to start from
     folds: int = 5,  # How many parts; at least 2
 ) -> np.ndarray:  # float32 (n, classes)
     "Probabilities of each class for each photo, from a head that was trained without that photo"
@@ -217,15 +217,16 @@ class Suspect:
     other: str  # Of a copy: the photo that stays
     keep: str  # `yes`: stays in the training
 
-# %% ../nbs/07a_audit.ipynb #8e7b537f
+# %% ../nbs/07a_audit.ipynb #2520968f
 def find_suspects(
     data: PhotoData,  # The photos, of at least two classes
     features: np.ndarray,  # float32 (n, channels), training, validation, test, of `audit_features`
-    config: Config,  # Seed and head settings
+    probabilities: np.ndarray,  # float32 (training and validation photos, classes), of `cross_validate`
+    sure: float = PROPOSED_FROM,  # Confidence, 0.5 to 1, from which a photo with a suspected label is proposed to be left out
 ) -> list[Suspect]:  # Labels, then copies, then outliers; the surest of each kind first
     "Wrong labels, copies and outliers among the photos to learn from; raises `UserError` where cleanlab is not installed"
-    labels = np.concatenate([data.train.labels, data.validation.labels])
-    suspected = label_suspects(cross_validate(features[: len(labels)], labels, len(data.class_names), config), labels)
+    labels = _labels(data)
+    suspected = label_suspects(probabilities, labels)
     cosines, places = nearest(features)
     found: dict[str, Suspect] = {}
 
@@ -241,18 +242,23 @@ def find_suspects(
         class_name, in_training = data.class_names[split.labels[i]], goes < len(data.train)
         suspect("duplicate", goes, class_name, likeness, str(split.names[i]), in_training)
     for position, label, confidence in zip(*suspected):
-        suspect("label", position, data.class_names[label], confidence, "", confidence >= PROPOSED_FROM)
+        suspect("label", position, data.class_names[label], confidence, "", confidence >= sure)
     for position, distance in zip(*outliers(cosines)):
         if position < len(labels):
             suspect("outlier", position, "", distance, "", False)
     return sorted(found.values(), key=lambda row: (list(KINDS).index(row.kind), -row.confidence))
 
-# %% ../nbs/07a_audit.ipynb #fb9fa09e
+
+def _labels(data):
+    "Class ids of the photos to learn from, training, then validation"
+    return np.concatenate([data.train.labels, data.validation.labels])
+
+# %% ../nbs/07a_audit.ipynb #6ad594b7
 def _table_of(suspects, data):
     "How many of each kind there are, and the classes and pairs with most suspects, as parts of the page"
     counts = [(kind, sum(row.kind == kind for row in suspects), sum(row.kind == kind and not row.keep for row in suspects), text)
               for kind, text in KINDS.items()]  # fmt: skip
-    labels = np.concatenate([data.train.labels, data.validation.labels])
+    labels = _labels(data)
     totals = {name: int((labels == i).sum()) for i, name in enumerate(data.class_names)}
     wrong = [row for row in suspects if row.kind == "label" and not row.keep]
     classes = Counter(row.label for row in wrong).most_common(15)
@@ -328,31 +334,42 @@ def _beside(photos):
     both.paste(photos[1], (photos[0].width + 4, 0))
     return both
 
-# %% ../nbs/07a_audit.ipynb #aec987eb
+# %% ../nbs/07a_audit.ipynb #07f70a2f
 def audit(
     data: PhotoData,  # What a loader returned
     config: Config,  # Its backbone, weights and image size are what photos are compared by
     folder: str | Path,  # Where `audit.csv` and `audit.html` go
-) -> dict:  # `photos`, `seconds`, and by kind how many are `listed` and how many `proposed` to be left out
+    sure: float = PROPOSED_FROM,  # Confidence, 0.5 to 1, from which a photo with a suspected label is proposed to be left out
+) -> dict:  # `photos`, `agreement` of head and labels, `seconds`; by kind how many are `listed` and `proposed` to be left out
     """Look for wrong labels, copies and outliers, and write what was found.
 
     Raises `UserError` where an audit is in the folder already, cleanlab is not installed, or a photo cannot be read.
     """
     folder, start = Path(folder), time.perf_counter()
+    if not 0.5 <= sure <= 1:
+        raise UserError(f"sure must be from 0.5 to 1, and is {sure}")
     if (folder / "audit.csv").exists():
         raise UserError(f"{folder} holds an audit already, perhaps with somebody's choices in its column keep. "
                         "Name another folder, or move that one away.")  # fmt: skip
     data, features = audit_features(data, config)
-    suspects = find_suspects(data, features, config)
-    facts = {"photos": len(features), "seconds": round(time.perf_counter() - start, 1), "listed": {}, "proposed": {}}
-    for kind in KINDS:
-        facts["listed"][kind] = sum(row.kind == kind for row in suspects)
-        facts["proposed"][kind] = sum(row.kind == kind and not row.keep for row in suspects)
-    lead = (f"{len(suspects):,} suspects among {len(data.train) + len(data.validation):,} photos to learn from; "
-            f"{sum(facts['proposed'].values()):,} are proposed to be left out of the training.")  # fmt: skip
+    labels = _labels(data)
+    probabilities = cross_validate(features[: len(labels)], labels, len(data.class_names), config)
+    suspects = find_suspects(data, features, probabilities, sure)
+    facts = {"photos": len(features), "agreement": round(float((probabilities.argmax(1) == labels).mean()), 3),
+             "seconds": round(time.perf_counter() - start, 1)}  # fmt: skip
+    listed = {kind: sum(row.kind == kind for row in suspects) for kind in KINDS}
+    proposed = {kind: sum(row.kind == kind and not row.keep for row in suspects) for kind in KINDS}
+    lead = (f"{len(suspects):,} suspects among {len(labels):,} photos to learn from; {sum(proposed.values()):,} "
+            f"are proposed to be left out of the training. {_trust(facts['agreement'])}")  # fmt: skip
     _write_suspects(suspects, folder / "audit.csv")
     write_text(folder / "audit.html", _page(suspects, data, lead))
-    return facts
+    return {**facts, "listed": listed, "proposed": proposed}
+
+
+def _trust(agreement):
+    "How far suspected labels can be believed, from the share of labels that the head agrees with"
+    text = f"The head that judged the labels agrees with {agreement:.0%} of them."
+    return text + " That is little: many suspects will be right, so look at them, or be stricter." * (agreement < 0.7)
 
 
 def _write_suspects(suspects, path):

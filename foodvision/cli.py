@@ -323,10 +323,11 @@ def check_data(
         print(f"Picture: {Path(out) / 'findings.png'}")
     return 1 if findings else 0
 
-# %% ../nbs/11_cli.ipynb #7b015411
+# %% ../nbs/11_cli.ipynb #68f111d7
 def audit(
     run: str | None = None,  # A run folder: its data is looked at, with its backbone at its image size
     out: str = "",  # Folder for audit.csv and audit.html; audit in the run, or label-audit, if not given
+    sure: float = 0.9,  # Propose to leave a photo out from this confidence that its label is wrong, 0.5 to 1
     **settings: Config,  # Without a run: the data, the backbone to compare its photos by, the image size
 ):
     "List training photos with probably wrong labels, near-duplicates and outliers; needs the extra: pip install 'foodvision[audit]'."
@@ -340,17 +341,17 @@ def audit(
     from foodvision.audit import audit as audit_data
     from foodvision.data import load_data
 
-    facts = audit_data(load_data(config.data, config.validation_fraction, config.seed), config, folder)
-    print(f"{facts['photos']:,} photos compared in {facts['seconds']:.0f} s")
+    facts = audit_data(load_data(config.data, config.validation_fraction, config.seed), config, folder, sure)
+    print(f"{facts['photos']:,} photos compared in {facts['seconds']:.0f} s; the head agrees with {facts['agreement']:.0%} of the labels")
     for kind, count in facts["listed"].items():
         print(f"{kind}: {count:,} listed, {facts['proposed'][kind]:,} proposed to be left out")
     print(f"Page: {folder / 'audit.html'}")
     print(f"Table: {folder / 'audit.csv'}")
     print(f"Train without them: foodvision train --drop-suspects {folder / 'audit.csv'}")
 
-# %% ../nbs/11_cli.ipynb #b26d3b3e
+# %% ../nbs/11_cli.ipynb #98136a62
 def bench(
-    name: str,  # `stage1`, `pipeline`, `startup`, `memory`, `peers`, `recipe`, `audit`, `prediction` (of a run), or `tutorial_recipe`, the peer
+    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, prediction (of a run) or tutorial_recipe
     options: tuple[str, ...],  # Options of the benchmark; `foodvision bench pipeline --help` lists them
 ):
     "Measure on this machine, side by side with what people use today; needs the source folder."

@@ -552,7 +552,7 @@ def _check_call(run: Run, format: str, quantize: str, out: str | Path | None) ->
         raise UserError(f"{path.parent} cannot be a folder: a part of it is a file. Choose another one.")
     return path
 
-# %% ../nbs/09_export.ipynb #92bcd179
+# %% ../nbs/09_export.ipynb #ffafda5b
 def export_run(
     run: Run | str | Path,  # A finished run that has been evaluated
     format: str = "litert",  # `litert`, `onnx`, `savedmodel`, or `hub` for a folder to share
@@ -591,7 +591,7 @@ def export_run(
     write_text(run.path / "README.md", model_card(run))
     return {**record, "path": str(path)}
 
-
+# %% ../nbs/09_export.ipynb #05456149
 def _write(run: Run, model, by_keras, path: Path, format: str, quantize: str, data: PhotoData):
     "Write the run's graph in a format"
     facts = _facts(run, quantize)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['enlarging_matrix', 'export_light', 'light_card']
 
-# %% ../nbs/09a_shipping.ipynb #f913a4ee
+# %% ../nbs/09a_shipping.ipynb #9cc15ccd
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .data import PhotoData, load_data
+from .data import PhotoData
 from .evaluation import evaluate, load_class_features
 from .export import _card_figures, _front_matter, _in_float32, _plain, _quiet, _staging, _without_places
-from .light import LightModel, checksum
+from .light import checksum
 from .run import SHIPPED, Run, UserError, package_versions, write_json, write_text
 
 # %% ../nbs/09a_shipping.ipynb #172309ad
