@@ -59,7 +59,7 @@ _DRAWINGS = range(200_000, 200_006)  # numbers that neither the sample nor its t
 
 
 def _draw_examples(run: Run, folder: Path) -> list[dict]:
-    "Draw examples into `folder`; their file and class, as `facts.json` names them"
+    "Draw examples into `folder`; `file`, `name` of the dish, and whether the model is `sure`, as `facts.json` names them"
     classifier, chosen, unsure = Classifier.load(run), [], None
     for name in [name for name in SAMPLE_CLASSES if name in run.class_names]:
         for number in _DRAWINGS:
@@ -71,10 +71,10 @@ def _draw_examples(run: Run, folder: Path) -> list[dict]:
                 chosen.append((name, number, photo))
                 break
     offered = []
-    for name, number, photo in chosen[:7] + ([unsure] if unsure else []):
+    for (name, number, photo), sure in [(drawn, True) for drawn in chosen[:7]] + ([(unsure, False)] if unsure else []):
         path = folder / f"{name}-{number}.jpg"
         photo.save(path, quality=90)
-        offered.append({"file": f"{folder.name}/{path.name}", "name": name})
+        offered.append({"file": f"{folder.name}/{path.name}", "name": name, "sure": sure})
     return offered
 
 # %% ../nbs/09b_web.ipynb #561bb848
@@ -108,7 +108,7 @@ def export_web(
         (part / "examples").mkdir()
         write_json(part / "facts.json", _facts(light, _draw_examples(light, part / "examples")))
         if (light.path / "README.md").exists():
-            shutil.copyfile(light.path / "README.md", part / "model-card.md")
+            shutil.copyfile(light.path / "README.md", part / "model-card.txt")
     return path
 
 # %% ../nbs/09b_web.ipynb #b7dd2fac

@@ -237,9 +237,11 @@ function listen() {
 async function start() {
   facts = await (await fetch("facts.json")).json();
   const names = facts.classes.slice(0, 8).map(plain).join(", ");
-  $("knows").textContent = `It knows ${facts.classes.length} dishes: ${names}${facts.classes.length > 8 ? ", …" : ""}.`;
+  $("knows").textContent = `It knows ${facts.classes.length} dishes: ${names}${facts.classes.length > 8 ? " …" : "."}`;
   about();
-  $("examples").append(...facts.examples.map(offer));
+  $("pictures").append(...facts.examples.map(offer));
+  const odd = facts.examples.some(({ sure }) => !sure) ? ", and one of which it is not sure" : "";
+  $("drawn").textContent = `No photo at hand? Drawn pictures, chosen so that it recognises them${odd}:`;
   const [model] = await Promise.all([Model.load(facts), ...facts.examples.map(keep)]);
   facts.state = model;
   return model;
