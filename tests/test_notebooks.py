@@ -1,11 +1,13 @@
 "Each notebook runs from top to bottom, and reads as the project's notebooks are meant to read"
 import ast
+import itertools
 import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import yaml
 from conftest import NOTEBOOKS, ROOT, run
 
 LONGEST_CELL = 45  # Lines of code; a class cannot be split over cells, so its methods are measured instead
@@ -160,8 +162,27 @@ def test_outputs_are_there(cells):
         assert cell.outputs or not (shows or prints), f"no saved output: {cell.code.splitlines()[-1]}"
 
 
+def test_pictures_are_there(cells):
+    "A cell that describes a picture has one saved with it: without one the page shows the name of an object"
+    for cell in cells:
+        kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
+        assert "fig" not in cell.directives or any(kind.startswith("image/") for kind in kinds), cell.code.splitlines()[-1]
+
+
 def test_links_between_notebooks_lead_somewhere(book, request):
     here = (ROOT / "nbs" / request.node.callspec.params["book"]).parent
     prose = "\n".join("".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "markdown")
     for target in re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", prose):
         assert (here / target).exists(), f"link to {target}"
+
+
+def test_a_chapter_leads_to_the_next():
+    "The last words of a chapter link to the one that the sidebar has after it"
+    site = yaml.safe_load((ROOT / "nbs" / "_quarto.yml").read_text(encoding="utf-8"))["website"]
+    parts = [part["contents"] for part in site["sidebar"]["contents"] if isinstance(part, dict)]
+    chapters = [page for page in itertools.chain(*parts) if re.match(r"\d\d", page)]
+    assert set(chapters) == {str(path) for path in NOTEBOOKS if re.match(r"\d\d", path.name)}
+    for here, following in itertools.pairwise(chapters):
+        cells = json.loads((ROOT / "nbs" / here).read_text(encoding="utf-8"))["cells"]
+        last = next("".join(cell["source"]) for cell in reversed(cells) if cell["cell_type"] == "markdown")
+        assert f"]({following})" in last, f"{here} ends without a link to {following}"
