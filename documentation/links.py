@@ -40,6 +40,8 @@ FENCE = re.compile(r"(^```.*?^```[ \t]*$)", re.M | re.S)
 # A name in backticks that is not part of a link yet, nor of a longer run of backticks
 NAME = re.compile(r"(?<![\[`\w])`([A-Za-z_][\w.]*)(?:\(\))?`(?![`\]])")
 
+PERCENT = re.compile(r"(`[^`]*`)|(?<=\d) %")  # code, which stays as it is, or a percent sign after its number
+
 
 def page_of(name: str) -> str | None:
     "Address of the page that describes a name of another library"
@@ -48,12 +50,15 @@ def page_of(name: str) -> str | None:
 
 
 def linked(markdown: str) -> str:
-    "Markdown with a link on every name in backticks that another library describes; blocks of code stay as they are"
+    "Markdown with a link on every name in backticks that another library describes, and a number and its percent sign on one line"
     def link(match: re.Match) -> str:
         page = page_of(match[1])
         return f"[{match[0]}]({page})" if page else match[0]
 
-    return "".join(part if part.startswith("```") else NAME.sub(link, part) for part in FENCE.split(markdown))
+    def prose(text: str) -> str:
+        return NAME.sub(link, PERCENT.sub(lambda match: match[1] or "\N{NO-BREAK SPACE}%", text))
+
+    return "".join(part if part.startswith("```") else prose(part) for part in FENCE.split(markdown))
 
 
 class LinkLibraries(Processor):
