@@ -4,7 +4,6 @@ import itertools
 import json
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -14,32 +13,14 @@ LONGEST_CELL = 45  # Lines of code; a class cannot be split over cells, so its m
 LONGEST_METHOD = 40
 LONGEST_LINE = 140  # Columns
 BYTES, PICTURES = 200_000, 4  # Saved outputs of one notebook
-BUDGET_SECONDS = 120  # For one notebook while another runs beside it on the other core; beyond it, it says so
-seconds_by_notebook = {}
-
-
-def execute(notebook, environment):
-    "Run every cell of a notebook as `nbdev_test` does, in a process of its own"
-    started = time.monotonic()
-    done = run("nbdev_test", "--path", f"nbs/{notebook}", "--n_workers", "0", timeout=900, **environment)
-    seconds_by_notebook[str(notebook)] = time.monotonic() - started
-    return done
-
-
-@pytest.fixture(scope="module")
-def executions(request, offline):
-    "Two workers run the notebooks that were asked for; a test waits for its own"
-    wanted = [item.callspec.params["notebook"] for item in request.session.items if item.name.startswith("test_runs[")]
-    with ThreadPoolExecutor(2) as workers:
-        running = {notebook: workers.submit(execute, notebook, offline) for notebook in wanted}
-        yield running
-        for one in running.values():
-            one.cancel()
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=str)
-def test_runs(notebook, executions):
-    done = executions[notebook].result()
+def test_runs(notebook, offline, record_property):
+    "Every cell, as `nbdev_test` runs them, in a process of its own"
+    started = time.monotonic()
+    done = run("nbdev_test", "--path", f"nbs/{notebook}", "--n_workers", "0", timeout=900, **offline)
+    record_property("seconds", time.monotonic() - started)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
 
 
