@@ -51,7 +51,7 @@ def test_metadata_is_whole(built):
         name = next(name for name in wheel.namelist() if name.endswith("METADATA"))
         metadata = message_from_string(wheel.read(name).decode())
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert {"dev", "offline", "app", "export"} <= set(metadata.get_all("Provides-Extra"))
+    assert {"dev", "offline", "app", "export", "audit"} <= set(metadata.get_all("Provides-Extra"))
     assert len(metadata.get_all("Project-URL")) >= 4 and metadata["Requires-Python"] == ">=3.11"
     assert "/raw/" in metadata.get_payload() or "![" not in metadata.get_payload(), "pictures need absolute addresses"
     bounded = [need for need in metadata.get_all("Requires-Dist") if not any(sign in need for sign in (">=", "=="))]
