@@ -70,7 +70,7 @@ setup(
     # Said outright, so that an editable installation puts this folder on the path: nbdev finds documentation/ there.
     package_dir={"": "."},
     packages=find_packages(include=["foodvision", "foodvision.*"]),
-    package_data={"foodvision": ["py.typed", "food101/*"]},
+    package_data={"foodvision": ["py.typed", "food101/*", "page/*", "page/litert/*"]},
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     # One extra for each `NAME_requirements` of settings.ini.

@@ -214,7 +214,7 @@ def predict(
 # %% ../nbs/11_cli.ipynb #51bd2f5e
 def export(
     run: str,  # A run folder, evaluated
-    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (to share on Hugging Face), `light` (a run without TensorFlow)
+    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (to share on Hugging Face), `light` (a run without TensorFlow), `web` (a page)
     quantize: str = "",  # For litert: `float16` for half the size, `int8` for a quarter and speed
     out: str = "",  # Folder to write to; exports in the run if not given
     data: str = "",  # Photos to compare on: a folder, `sample` or `food101`; the run's own if not given
@@ -226,10 +226,14 @@ def export(
     asked = {"agreement": agreement, "difference": difference}
     if wrong := next((name for name, value in asked.items() if value != -1 and not 0 <= value <= 1), None):
         raise UserError(f"{wrong} must be from 0 to 1, and is {asked[wrong]}")
-    Run.open(run).require_model()
+    if quantize and format in ("light", "web"):
+        raise UserError(f"quantize is for the format litert; {format} has weights of 16 bits")
+    _open(run).require_model(light=format == "web")
     print(f"Exporting {run} as {' '.join([format, quantize]).strip()}", flush=True)
     if format == "light":
         return _export_light(run, out, data)
+    if format == "web":
+        return _export_web(run, out, data)
     from foodvision.export import export_run, summarise
 
     limits = {name: value for name, value in asked.items() if value != -1}
@@ -250,6 +254,19 @@ def _export_light(run, out, data):
     print(f"Size: {size / 1e6:.1f} MB")
     print(f"Model card: {light.path / 'README.md'}")
     print(f"Exported: {light.path}")
+
+
+def _export_web(run, out, data):
+    "Write a page on which a run answers in the visitor's browser"
+    if (opened := Run.open(run)).require_model(light=True) != opened.light_path:
+        _import_tensorflow()
+    from foodvision.web import export_web
+
+    page = export_web(run, out or None, data or None)
+    size = sum(path.stat().st_size for path in page.rglob("*") if path.is_file())
+    print(f"Size: {size / 1e6:.1f} MB, for any web host")
+    print(f"Look at it: python -m http.server --directory {page}")
+    print(f"Exported: {page}")
 
 # %% ../nbs/11_cli.ipynb #6c1e9ffa
 def app(

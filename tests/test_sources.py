@@ -11,7 +11,7 @@ from conftest import NOTEBOOKS, ROOT, run, succeed
 
 # The order of the chapters: a module imports only from modules to its left.
 ORDER = ("run sample data preprocessing checking pipeline precision model callbacks training planning light evaluation audit "
-         "inference export shipping app cli").split()
+         "inference export shipping web app cli").split()
 # Arrows that would make one part carry another: the part, and what it must not know.
 FORBIDDEN = {
     "data": "model",
@@ -24,6 +24,7 @@ FORBIDDEN = {
     "evaluation": "training app",
     "export": "training app",
     "shipping": "training app",
+    "web": "training app",
     # The app is a face for inference; `run` holds the error that every command shows, `sample` draws its examples.
     "app": " ".join(set(ORDER) - {"inference", "run", "sample"}),
 }
