@@ -12,9 +12,11 @@ RUN ?= runs/demo
 # TensorFlow's start-up lines bury what a command has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Two files of tests at a time; a file's tests stay together, as they share what they train.
+PYTEST_ARGUMENTS ?= -n 2 --dist loadfile
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/installed-demo  ## train both stages on the drawn sample, evaluate, write a report (no network but the package index)
 	.venv/bin/foodvision train --data sample --backbone EfficientNetLite0 --image-size 128 \
@@ -73,11 +75,12 @@ clean:  ## remove what was built (the environment and your runs stay)
 	@[ -n "$(PYTHON)" ] || { echo "foodvision needs Python 3.11, 3.12 or 3.13 with its venv module. On Debian or Ubuntu: apt-get install python3 python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
-# Editable, so that a change in the sources needs no new installation; a change in the requirements does.
+# Editable, so that a change in the sources needs no new installation; a change in the requirements does. Python compiles
+# what is imported when it first is: pip would compile all of TensorFlow while one waits.
 .venv/installed-demo: .venv/bin/python settings.ini setup.py
-	.venv/bin/pip install --editable '.[offline]'
+	.venv/bin/pip install --no-compile --editable '.[offline]'
 	@touch $@
 
 .venv/installed-dev: .venv/bin/python settings.ini setup.py
-	.venv/bin/pip install --editable '.[dev,offline,export,app,audit]'
+	.venv/bin/pip install --no-compile --editable '.[dev,offline,export,app,audit]'
 	@touch $@ .venv/installed-demo

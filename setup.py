@@ -65,6 +65,7 @@ setup(
         "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
     ],
     # Said outright, so that an editable installation puts this folder on the path: nbdev finds documentation/ there.
     package_dir={"": "."},

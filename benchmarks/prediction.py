@@ -24,12 +24,21 @@ def options():
     return parser.parse_args()
 
 
-def exported_models(run, data, folder):
+def exported_models(report, chosen, run, data, folder):
     "The run in each runtime, by the name that the table shows; they are compared with Keras on the way"
     from foodvision.export import ExportedModel, export_run
 
     ways = {"LiteRT int8": ("litert", "int8"), "LiteRT float32": ("litert", ""), "ONNX Runtime": ("onnx", "")}
-    return {name: ExportedModel(export_run(run, *way, out=folder, data=data, photos=200)["path"]) for name, way in ways.items()}
+    compared = 32 if chosen.quick else 15_000
+    records = {name: export_run(run, *way, out=folder, data=data, photos=compared) for name, way in ways.items()}
+    right = {"Keras": records["LiteRT int8"]["accuracy"]["keras"]}
+    right |= {name: record["accuracy"]["exported"] for name, record in records.items()}
+    photos = records["LiteRT int8"]["photos"]
+    report.remark(f"Top-1 on {photos:,} test photos: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in right.items())
+                  + ". Size: " + ", ".join(f"{name} {one['bytes'] / 1e6:.1f} MB" for name, one in records.items()) + ".")  # fmt: skip
+    lost = 100 * (right["Keras"] - right["LiteRT int8"])
+    report.target(f"points of top-1 that LiteRT int8 loses to float32 on {photos:,} photos", lost, at_most=1)
+    return {name: ExportedModel(record["path"]) for name, record in records.items()}
 
 
 def one_photo(function, photo, calls):
@@ -104,7 +113,7 @@ def main():
     if None in paths:
         raise SystemExit("These photos are records, not files. Give a folder of photos with --data.")
     with tempfile.TemporaryDirectory() as folder:
-        exported = exported_models(run, data, folder)
+        exported = exported_models(report, chosen, run, data, folder)
         photo = classifier_pixels(classifier, paths[0])
         measure_one_photo(report, chosen, exported, classifier.model, photo)
     measure_folder(report, chosen, classifier, paths)

@@ -48,7 +48,7 @@ ACCURACY = {
     "what was run": lambda run: run["what"],
     "on": lambda run: run["data"],
     "test photos": lambda run: f"{run['test_photos']:,}",
-    "top-1 (95 % interval)": lambda run: share(run["top_1_correct"], run["test_photos"]),
+    f"top-1 (95{SPACE}% interval)": lambda run: share(run["top_1_correct"], run["test_photos"]),
     "top-5": lambda run: share(run["top_5_correct"], run["test_photos"]).partition(" (")[0],
 }
 COST = {"where": lambda run: run["machine"], "time": lambda run: duration(run["seconds"])}

@@ -40,7 +40,7 @@ KINDS = {
 class Finding:
     "Something wrong with a photo"
 
-    split: str  # `train`, `validation` or `test`
+    split: str  # train, validation or test
     class_name: str  # Its class
     name: str  # Its path relative to the data's root
     kind: str  # One of `KINDS`

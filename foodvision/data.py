@@ -542,7 +542,7 @@ def plot_sizes(
 # %% ../nbs/00_data.ipynb #0cd00283
 def show_images(
     data: PhotoData,  # What a loader returned
-    split: str = "train",  # Which split: `train`, `validation` or `test`
+    split: str = "train",  # Which split: train, validation or test
     count: int = 12,  # How many photos
     seed: int = 0,  # Another seed shows other photos
     columns: int = 6,  # Photos in a row

@@ -1191,7 +1191,7 @@ th,td{padding:.3rem .4rem}
 def evaluate(
     run: Run | str | Path,  # A finished run
     data: PhotoData | str | None = None,  # Photos to measure on; by default those of the run
-    split: str = "test",  # `test`, or `validation` or `train` to look for a fault
+    split: str = "test",  # test, or validation or train to look for a fault
     others: str | Path | None = None,  # Folder with photos of other things; by default drawn pictures
     folder: str | Path | None = None,  # Where the report goes; by default a folder in the run
 ) -> dict:  # What `metrics.json` holds; `report` is the folder

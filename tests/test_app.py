@@ -171,6 +171,7 @@ def test_the_camera_is_answered(visit):
     page.context.grant_permissions(["camera"])
     page.get_by_label("Capture from camera").click()
     page.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('video')?.videoWidth > 0")  # until there is a picture, a click takes none
     page.get_by_label("capture photo").click()
     page.locator(".answer ol").wait_for()
 

@@ -8,7 +8,7 @@ from conftest import ROOT, run, succeed
 
 from foodvision.sample import draw_dish
 
-NAMES = ["stage1", "pipeline", "startup", "memory", "peers", "recipe", "audit"]
+NAMES = ["stage1", "pipeline", "startup", "memory", "peers", "recipe", "audit", "prediction"]
 TINY_BACKBONE = (
     "import sys, keras; pixels = keras.Input((32, 32, 3), dtype='uint8');"
     "keras.Model(pixels, keras.layers.Conv2D(4, 3, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))).save(sys.argv[1])"
@@ -31,9 +31,12 @@ def inputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(inputs, offline):
     "What running each benchmark gave, two of them at a time"
-    words = ["--quick", "--data", inputs / "photos", "--backbone", inputs / "tiny.keras", "--image-size", 32, "--out", inputs / "out"]
+    data = ["--data", inputs / "photos", "--backbone", inputs / "tiny.keras", "--image-size", 32]
+    words = {**dict.fromkeys(NAMES, data), "prediction": [inputs / "run"]}
+    succeed("foodvision", "train", *data, "--feature-epochs", 20, "--fine-tune-epochs", 0, "--run", inputs / "run", **offline)
     with ThreadPoolExecutor(2) as workers:
-        running = {name: workers.submit(run, "foodvision", "bench", name, *words, **offline) for name in NAMES}
+        running = {name: workers.submit(run, "foodvision", "bench", name, *words[name], "--quick", "--out", inputs / "out", **offline)
+                   for name in NAMES}  # fmt: skip
         yield running
 
 

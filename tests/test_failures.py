@@ -72,12 +72,12 @@ def photos(tmp_path_factory):
     return make_photos(tmp_path_factory.mktemp("data") / "photos")
 
 
-def make_backbone(path, scale=1 / 127.5):
+def make_backbone(path, scale=1 / 127.5, activation="relu"):
     import keras
 
     keras.utils.set_random_seed(0)
     image = keras.Input((None, None, 3))
-    features = keras.layers.Conv2D(16, 5, strides=4, activation="relu")(keras.layers.Rescaling(1 / 127.5, -1)(image))
+    features = keras.layers.Conv2D(16, 5, strides=4, activation=activation)(keras.layers.Rescaling(1 / 127.5, -1)(image))
     features = keras.layers.Conv2D(24, 3, padding="same", activation="relu")(features)
     keras.Model(image, keras.layers.Rescaling(scale * 127.5)(features)).save(path)
     return path
@@ -346,14 +346,16 @@ def test_no_whole_backup(interrupted):
 
 def test_loss_is_no_number_from_the_start(training, tmp_path):
     scale = make_backbone(tmp_path / "overflow.keras", 1e38)
-    said = refused(1, *training, "--backbone", scale, "--run", tmp_path / "run")
+    rate = ["--no-head-search", "--head-learning-rate", 0.001]
+    said = refused(1, *training, "--backbone", scale, *rate, "--run", tmp_path / "run")
     assert "at step 1 of" in said and "learning rate of 0.001" in said and "Try a learning rate" in said
 
 
 def test_loss_runs_away_later(training, tmp_path):
     "Fine-tuning at a mad rate: the best model of the stage before is kept"
-    scale = make_backbone(tmp_path / "large.keras", 1e16)
-    said = refused(1, *training, "--backbone", scale, "--fine-tune-learning-rate", 10, "--run", tmp_path / "run")
+    steep = make_backbone(tmp_path / "steep.keras", activation="exponential")
+    rate = ["--schedule", "plateau", "--fine-tune-learning-rate", 10]
+    said = refused(1, *training, "--backbone", steep, *rate, "--run", tmp_path / "run")
     assert "The loss became" in said and "learning rate of 10." in said
     assert len(Run.open(tmp_path / "run").history) >= 2
     assert_sound(tmp_path / "run")

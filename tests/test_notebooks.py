@@ -1,43 +1,26 @@
 "Each notebook runs from top to bottom, and reads as the project's notebooks are meant to read"
 import ast
+import itertools
 import json
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import yaml
 from conftest import NOTEBOOKS, ROOT, run
 
 LONGEST_CELL = 45  # Lines of code; a class cannot be split over cells, so its methods are measured instead
 LONGEST_METHOD = 40
 LONGEST_LINE = 140  # Columns
 BYTES, PICTURES = 200_000, 4  # Saved outputs of one notebook
-BUDGET_SECONDS = 120  # For one notebook while another runs beside it on the other core; beyond it, it says so
-seconds_by_notebook = {}
-
-
-def execute(notebook, environment):
-    "Run every cell of a notebook as `nbdev_test` does, in a process of its own"
-    started = time.monotonic()
-    done = run("nbdev_test", "--path", f"nbs/{notebook}", "--n_workers", "0", timeout=900, **environment)
-    seconds_by_notebook[str(notebook)] = time.monotonic() - started
-    return done
-
-
-@pytest.fixture(scope="module")
-def executions(request, offline):
-    "Two workers run the notebooks that were asked for; a test waits for its own"
-    wanted = [item.callspec.params["notebook"] for item in request.session.items if item.name.startswith("test_runs[")]
-    with ThreadPoolExecutor(2) as workers:
-        running = {notebook: workers.submit(execute, notebook, offline) for notebook in wanted}
-        yield running
-        for one in running.values():
-            one.cancel()
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=str)
-def test_runs(notebook, executions):
-    done = executions[notebook].result()
+def test_runs(notebook, offline, record_property):
+    "Every cell, as `nbdev_test` runs them, in a process of its own"
+    started = time.monotonic()
+    done = run("nbdev_test", "--path", f"nbs/{notebook}", "--n_workers", "0", timeout=900, **offline)
+    record_property("seconds", time.monotonic() - started)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
 
 
@@ -160,8 +143,27 @@ def test_outputs_are_there(cells):
         assert cell.outputs or not (shows or prints), f"no saved output: {cell.code.splitlines()[-1]}"
 
 
+def test_pictures_are_there(cells):
+    "A cell that describes a picture has one saved with it: without one the page shows the name of an object"
+    for cell in cells:
+        kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
+        assert "fig" not in cell.directives or any(kind.startswith("image/") for kind in kinds), cell.code.splitlines()[-1]
+
+
 def test_links_between_notebooks_lead_somewhere(book, request):
     here = (ROOT / "nbs" / request.node.callspec.params["book"]).parent
     prose = "\n".join("".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "markdown")
     for target in re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", prose):
         assert (here / target).exists(), f"link to {target}"
+
+
+def test_a_chapter_leads_to_the_next():
+    "The last words of a chapter link to the one that the sidebar has after it"
+    site = yaml.safe_load((ROOT / "nbs" / "_quarto.yml").read_text(encoding="utf-8"))["website"]
+    parts = [part["contents"] for part in site["sidebar"]["contents"] if isinstance(part, dict)]
+    chapters = [page for page in itertools.chain(*parts) if re.match(r"\d\d", page)]
+    assert set(chapters) == {str(path) for path in NOTEBOOKS if re.match(r"\d\d", path.name)}
+    for here, following in itertools.pairwise(chapters):
+        cells = json.loads((ROOT / "nbs" / here).read_text(encoding="utf-8"))["cells"]
+        last = next("".join(cell["source"]) for cell in reversed(cells) if cell["cell_type"] == "markdown")
+        assert f"]({following})" in last, f"{here} ends without a link to {following}"

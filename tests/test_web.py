@@ -321,7 +321,7 @@ def test_it_keeps_its_policy(browser, address):
     assert broken[0] is None and set(broken[1:]) == {"style-src-attr", "script-src-attr", "script-src-elem", "connect-src", "img-src"}
 
 
-def test_where_it_cannot_work_it_says_so(launch, browser, address, folder):
+def test_where_it_cannot_work_it_says_so(browser, address, folder):
     for options, place, said in [({}, f"file://{folder}/index.html", "python -m http.server"),
                                  ({"java_script_enabled": False}, address, "JavaScript, which is switched off")]:
         context = browser.new_context(**options)
@@ -329,10 +329,13 @@ def test_where_it_cannot_work_it_says_so(launch, browser, address, folder):
         page.goto(place)
         page.get_by_text(said).wait_for(timeout=5000)
         context.close()
-    page = launch("--disable-gpu", "--js-flags=--noexpose-wasm").new_page()
+    context = browser.new_context()
+    context.add_init_script("delete self.WebAssembly")
+    page = context.new_page()
     page.goto(address)
     wait(page, "failed")
     assert "no WebAssembly" in page.locator("#answer").inner_text()
+    context.close()
 
 
 def test_a_part_that_is_missing_is_said(folder, browser, tmp_path):
