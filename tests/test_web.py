@@ -168,8 +168,9 @@ def test_a_photo_is_answered(visit, address, classifier, pizza, size, scheme, tm
 def variants() -> list[tuple[str, bytes]]:
     "A hundred files of drawn dishes: sizes, shapes, formats, modes and orientations as cameras and programs write them"
     random, made = np.random.default_rng(0), []
+    drawn = [draw_dish(name, 400_000, (300, 240)) for name in SAMPLE_CLASSES]
     for number in range(20):
-        photo = draw_dish(SAMPLE_CLASSES[number % len(SAMPLE_CLASSES)], 400_000 + number, (480, 400))
+        photo = drawn[number % len(drawn)].rotate(37 * (number // len(drawn)), Image.Resampling.BICUBIC)
         exif = Image.Exif()
         exif[0x0112] = number % 8 + 1
         wide, high = (int(n) for n in random.integers(40, 1600, 2))
@@ -180,7 +181,7 @@ def variants() -> list[tuple[str, bytes]]:
             (f"{number}-turned.jpg", encoded(photo.resize((wide, high)), exif=exif, quality=int(random.integers(40, 98)))),
             (f"{number}-fine.jpg", encoded(photo.resize((511, 384)), quality=95, subsampling=number % 3, progressive=bool(number % 2))),
             (f"{number}.png", encoded(see_through if number % 2 else photo.convert("P"), "PNG")),
-            (f"{number}.webp", encoded(photo.resize((1024, 768)), "WEBP", lossless=bool(number % 2))),
+            (f"{number}.webp", encoded(photo.resize((500, 401)), "WEBP", lossless=bool(number % 2), method=0)),
             (f"{number}-small.bmp", encoded(small.convert("L") if number % 3 == 0 else small, "BMP" if number % 2 else "PNG")),
         ]
     return made

@@ -30,8 +30,8 @@ export class Model {
   webgpu = "not tried"; // what became of WebGPU here, in words
 
   static async load({ side }) {
-    const [wasm, bytes] = await Promise.all(["litert/litert_wasm_compat_internal.wasm.gz", "model.tflite"].map(fetchBytes));
-    await startLiteRt(wasm);
+    const started = fetchBytes("litert/litert_wasm_compat_internal.wasm.gz").then(startLiteRt);
+    const [bytes] = await Promise.all([fetchBytes("model.tflite"), started]); // the one loads while the other starts
     const model = new Model();
     model.#bytes = bytes;
     model.#side = side;
