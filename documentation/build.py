@@ -44,6 +44,7 @@ class FoodvisionSite(Site):
 def main(root: Path) -> list[str]:
     "Build the site of the project at `root` in `root/_site` and write its README.md; returns what is wrong with it"
     config = get_config(path=root)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `pre-render` runs `foodvision`
     processed = processed_notebooks(config)
     project = load(processed)
     site = FoodvisionSite(project, quiet=True)

@@ -262,7 +262,7 @@ def _export_web(run, out, data):
         _import_tensorflow()
     from foodvision.web import export_web
 
-    page = export_web(run, out or None, data or None)
+    page = export_web(run, out or None, data or None, replace=True)
     size = sum(path.stat().st_size for path in page.rglob("*") if path.is_file())
     print(f"Size: {size / 1e6:.1f} MB, for any web host")
     print(f"Look at it: python -m http.server --directory {page}")

@@ -6,7 +6,7 @@
   function fit() {
     const inner = frame.contentDocument?.documentElement;
     if (!inner) return;
-    inner.dataset.theme = isDark() ? "dark" : "light";
+    Object.assign(inner.dataset, { theme: isDark() ? "dark" : "light", framed: "" });
     frame.style.height = `${inner.offsetHeight + 2}px`;
   }
 

@@ -129,6 +129,7 @@ async function take(file, name = file.name ? `“${file.name}”` : "The picture
     $("why").hidden = false;
     draw();
     state("answered");
+    $("answer").scrollIntoView({ block: "nearest" }); // on a phone it stands below the photo
     if (model.webgpu === "not tried") {
       model.webgpu = "being tried";
       (self.requestIdleCallback ?? setTimeout)(() => model.tryWebGpu(pixels).then(about));

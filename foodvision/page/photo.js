@@ -169,7 +169,8 @@ function resize(source, side) {
 }
 
 // The pixels that the model takes of a decoded photo: uint8, side by side by 3, red, green, blue. Where the model sees all
-// of a photo, Python lets the JPEG decoder halve a large one up to three times; means of blocks stand in for that.
+// of a photo, Python lets the JPEG decoder give a large one at a half, a quarter or an eighth, by means of its blocks
+// (jidctred.c of libjpeg). Colours have blocks of their own there, so at their edges values differ a little.
 export function square({ bitmap, format }, { side, middle }) {
   let source = rowsOf(bitmap, seenPart(bitmap, middle));
   if (!middle && format === "JPEG") {
