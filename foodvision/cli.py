@@ -214,7 +214,7 @@ def predict(
 # %% ../nbs/11_cli.ipynb #51bd2f5e
 def export(
     run: str,  # A run folder, evaluated
-    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (to share on Hugging Face), `light` (a run without TensorFlow), `web` (a page)
+    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (for Hugging Face), `light` (a run without TensorFlow), `web` (a page)
     quantize: str = "",  # For litert: `float16` for half the size, `int8` for a quarter and speed
     out: str = "",  # Folder to write to; exports in the run if not given
     data: str = "",  # Photos to compare on: a folder, `sample` or `food101`; the run's own if not given
