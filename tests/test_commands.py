@@ -120,13 +120,14 @@ def test_predict_takes_one_style(trained, foodvision, photos):
 
 def test_not_sure_is_measured_on_photos_of_ones_own(trained, foodvision, photos, tmp_path):
     folder, _ = trained
+    (tmp_path / "others").mkdir()
     for number in range(4):
-        draw_dish("pizza", number, (64, 48)).save(tmp_path / f"{number}.jpg")
+        draw_dish("pizza", number, (64, 48)).save(tmp_path / "others" / f"{number}.jpg")
     copy = shutil.copytree(folder, tmp_path / "copy")
-    done = foodvision("evaluate", copy, "--others", tmp_path)
+    done = foodvision("evaluate", copy, "--others", tmp_path / "others")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((copy / "report" / "metrics.json").read_text())
-    assert (metrics["others"], metrics["others_name"]) == (2, tmp_path.name)
+    assert (metrics["others"], metrics["others_name"]) == (2, "others")
     done = foodvision("evaluate", copy, "--others", tmp_path / "none")
     assert done.returncode == 2 and "No folder with photos of other things" in done.stderr
 
