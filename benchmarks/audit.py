@@ -81,7 +81,7 @@ def main():
     report = measure.Report(chosen.name, "Label audit: labels made wrong on purpose", chosen, data)
     for rate in RATES[2:3] if chosen.quick else RATES:
         found = [round_of(features, data, config, rate, seed) for seed in range(chosen.repeats)]
-        column = lambda name, scale=100: [scale * one[name] for one in found]
+        column = lambda name, scale=100, found=found: [scale * one[name] for one in found]
         heads = {name: [max(value, 0.01) for value in column(name)] for name in ("as they are", "audited", "right ones only")}
         report.table(f"{rate:.0%} of labels wrong: test accuracy of a head", "%", heads, "as they are", "higher")
         if rate:
