@@ -123,7 +123,7 @@ def export_light(
             shutil.copyfile(run.path / name, part / name)
         _check_same(answer, part / "model.tflite", side)
         _write_facts(run, part, path.name, side)
-        _measure(part, data)
+        _measure(part, run.config.data if data is None else data)  # the folder itself no longer says where they are
     return Run.open(path)
 
 # %% ../nbs/09a_shipping.ipynb #0e458a67

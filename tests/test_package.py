@@ -32,8 +32,9 @@ def test_wheel_holds_the_package_and_nothing_else(built):
     names = zipfile.ZipFile(built[0]).namelist()
     modules = {f"foodvision/{path.name}" for path in (ROOT / "foodvision").glob("*.py")}
     food101 = {f"foodvision/food101/{path.name}" for path in (ROOT / "foodvision" / "food101").iterdir()}
+    page = {path.relative_to(ROOT).as_posix() for path in (ROOT / "foodvision" / "page").rglob("*") if path.is_file()}
     inside = {name for name in names if ".dist-info/" not in name}
-    assert inside == modules | food101 | {"foodvision/py.typed"}
+    assert inside == modules | food101 | page | {"foodvision/py.typed"}
     assert {"foodvision/food101/model.tflite", "foodvision/food101/README.md"} <= food101
     assert max(path.stat().st_size for path in built) < 15e6, "the wheel and the source archive stay below 15 MB"
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -1,8 +1,8 @@
 // Runs in any browser, however old: starts the page, or says in one line why it cannot work there.
 (function () {
   "use strict";
+  var line = document.getElementById("status");
   function say(text) {
-    var line = document.getElementById("status");
     line.textContent = text;
     line.className = "trouble";
     line.setAttribute("role", "alert");
@@ -15,6 +15,7 @@
   } else if (typeof DecompressionStream !== "function" || typeof createImageBitmap !== "function") {
     say("This browser is too old for this page. One of the last two years works.");
   } else {
+    line.textContent = "Loading the classifier …";
     var script = document.createElement("script");
     script.type = "module";
     script.src = "app.js";
