@@ -12,8 +12,6 @@ RUN ?= runs/demo
 # TensorFlow's start-up lines bury what a command has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Two files of tests at a time; a file's tests stay together, as they share what they train.
-PYTEST_ARGUMENTS ?= -n 2 --dist loadfile
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +22,9 @@ demo: .venv/installed-demo  ## train both stages on the drawn sample, evaluate, 
 	.venv/bin/foodvision evaluate $(RUN)
 	@echo; echo "The report: $(RUN)/report/report.html"
 
+# Two files of tests at a time; a file's tests stay together, as they share what they train. PYTEST_ARGUMENTS may say otherwise.
 test: .venv/installed-dev browser  ## every check there is: notebooks, package, commands, site; closes on pytest's summary
-	.venv/bin/python -m pytest $(PYTEST_ARGUMENTS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGUMENTS)
 
 kills: .venv/installed-dev  ## kill a training 100 times at random moments, resume it, compare every bit (about half an hour)
 	FOODVISION_KILLS=100 .venv/bin/python -m pytest tests/test_resume.py -k random_moments

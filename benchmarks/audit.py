@@ -8,27 +8,8 @@ from dataclasses import replace
 
 import measure
 import numpy as np
-from scipy.stats import t as student
 
 RATES = (0.0, 0.05, 0.1, 0.2)
-
-
-def some_of(data, dishes, photos):
-    "Data with the first so many classes, evenly spread over the alphabet, and so many training photos of each"
-    if dishes and dishes < len(data.class_names):
-        kept = np.unique(np.linspace(0, len(data.class_names) - 1, dishes).astype(int))
-    else:
-        kept = np.arange(len(data.class_names))
-
-    def cut(split, most):
-        chosen = np.concatenate([np.flatnonzero(split.labels == label)[:most] for label in kept])
-        part = split.take(np.sort(chosen))
-        part.labels = np.searchsorted(kept, part.labels).astype("int32")
-        return part
-
-    names = tuple(data.class_names[label] for label in kept)
-    return replace(data, class_names=names, train=cut(data.train, photos or None), test=cut(data.test, None),
-                   validation=data.validation.take(slice(0, 0)))  # fmt: skip
 
 
 def round_of(features, data, config, rate, seed):
@@ -57,27 +38,18 @@ def round_of(features, data, config, rate, seed):
     }  # fmt: skip
 
 
-def mean_with_interval(values):
-    "Mean, and the 95 % interval of the mean by Student's t; no interval from one value"
-    values = np.asarray(values)
-    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
-    return values.mean(), values.mean() - half, values.mean() + half
-
-
 def main():
     parser = measure.options(__doc__.splitlines()[0], repeats=10)
-    parser.add_argument("--dishes", type=int, default=0, help="only so many classes (default: all)")
-    parser.add_argument("--photos", type=int, default=0, help="only so many training photos of each class (default: all)")
     parser.add_argument("--name", default="audit", help="name of the files written (default: audit)")
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.repeats = 1
     from foodvision.audit import audit_features
-    from foodvision.data import load_data
     from foodvision.run import Config
 
     config = Config(data=chosen.data, backbone=chosen.backbone, weights=chosen.weights, image_size=chosen.image_size)
-    data, features = audit_features(some_of(load_data(chosen.data), chosen.dishes, chosen.photos), config)
+    photos = measure.load(chosen)
+    data, features = audit_features(replace(photos, validation=photos.validation.take(slice(0, 0))), config)
     report = measure.Report(chosen.name, "Label audit: labels made wrong on purpose", chosen, data)
     for rate in RATES[2:3] if chosen.quick else RATES:
         found = [round_of(features, data, config, rate, seed) for seed in range(chosen.repeats)]
@@ -89,7 +61,7 @@ def main():
                       "precision": column("precision"), "recall": column("recall")}  # fmt: skip
             report.table(f"{rate:.0%} of labels wrong: of those proposed, wrong; of those wrong, proposed", "%", shares,
                          "by chance", "higher")  # fmt: skip
-        gain, low, high = mean_with_interval([100 * (one["audited"] - one["as they are"]) for one in found])
+        gain, low, high = measure.mean_with_interval([100 * (one["audited"] - one["as they are"]) for one in found]).values()
         report.remark(f"{rate:.0%} wrong: {np.mean(column('proposed')):.1f} % of the photos are proposed to be left out; without "
                       f"them the accuracy changes by {gain:+.1f} points (95 % interval of the mean over {chosen.repeats} "
                       f"rounds: {low:+.1f} to {high:+.1f}).")  # fmt: skip

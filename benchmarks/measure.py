@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -23,6 +24,10 @@ def options(description, repeats=5, backbone="EfficientNetLite0", image_size=128
     "The options that every benchmark has"
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", default=data, help=f"`sample`, `food101` or a folder of photos (default: {data})")
+    parser.add_argument("--classes", type=int, default=0, help="only so many of its classes (default: all)")
+    parser.add_argument("--photos-per-class", type=int, default=0, help="only so many training photos of each (default: all)")
+    parser.add_argument("--test-photos-per-class", type=int, default=0, help="only so many test photos of each (default: all)")
+    parser.add_argument("--seed", type=int, default=-1, help="draw those photos at random, and train, by this seed (default: the first)")
     parser.add_argument("--backbone", default=backbone, help=f"as in `foodvision train` (default: {backbone})")
     parser.add_argument("--weights", default="imagenet", help="as in `foodvision train` (default: imagenet)")
     parser.add_argument("--image-size", type=int, default=image_size, help=f"pixels (default: {image_size})")
@@ -30,6 +35,13 @@ def options(description, repeats=5, backbone="EfficientNetLite0", image_size=128
     parser.add_argument("--out", default="runs/benchmarks", help="folder to write to (default: runs/benchmarks)")
     parser.add_argument("--quick", action="store_true", help="as little as shows that it works; its figures mean nothing")
     return parser
+
+
+def passed_on(chosen, **changes):
+    "Those options that say what is trained on what, as words for a script of this folder"
+    names = ("data", "classes", "photos_per_class", "test_photos_per_class", "seed", "backbone", "weights", "image_size")
+    values = {name: getattr(chosen, name) for name in names} | {"data": folder_of(chosen.data)} | changes
+    return [word for name, value in values.items() for word in ("--" + name.replace("_", "-"), value)]
 
 
 def in_turn(alternatives, repeats):
@@ -90,6 +102,39 @@ def machine():
     return {**device_summary(), "versions": package_versions()}
 
 
+def some_of(data, classes=0, photos=0, seed=None, test_photos=0):
+    """Data with so many of its classes, evenly spread over the alphabet, and at most so many training and test photos of each.
+
+    Validation photos are cut in proportion to training photos; 0 keeps all. The first photos are taken, or with a
+    seed random ones.
+    """
+    import numpy as np
+
+    count = len(data.class_names)
+    kept = np.unique(np.linspace(0, count - 1, classes).astype(int)) if 0 < classes < count else np.arange(count)
+    random = None if seed is None else np.random.default_rng(seed)
+
+    def cut(split, most):
+        members = [np.flatnonzero(split.labels == label) for label in kept]
+        members = members if random is None else [random.permutation(one) for one in members]
+        part = split.take(np.sort(np.concatenate([one[:most] for one in members])))
+        part.labels = np.searchsorted(kept, part.labels).astype("int32")
+        return part
+
+    share = len(data.validation) / max(len(data.train), 1)
+    return replace(data, class_names=tuple(data.class_names[label] for label in kept), train=cut(data.train, photos or None),
+                   validation=cut(data.validation, photos and max(1, round(photos * share)) or None),
+                   test=cut(data.test, test_photos or None))  # fmt: skip
+
+
+def load(chosen):
+    "The photos that the options ask for"
+    from foodvision.data import load_data
+
+    seed = None if chosen.seed < 0 else chosen.seed
+    return some_of(load_data(chosen.data), chosen.classes, chosen.photos_per_class, seed, chosen.test_photos_per_class)
+
+
 def folder_of(source):
     "Data as a process with an empty cache can load it: the drawn sample is drawn now and named as a folder"
     if source != "sample":
@@ -122,13 +167,18 @@ class Report:
     def table(self, title, unit, values, baseline, better="lower"):
         """Add a table: a row for each alternative, from its `values` by round.
 
-        `times` is how many times better than the baseline it was in the same round: median, lowest, highest.
+        `times` is how many times better than the baseline it was in the same round: median, lowest, highest. With
+        `better="more"` a row has `more` instead, how much more it was: the mean and the ends of its 95 % interval.
         """
         rows = []
         for name, measured in values.items():
-            pairs = zip(measured, values[baseline])
-            times = [other / mine if better == "lower" else mine / other for mine, other in pairs]
-            rows.append({"name": name, **_spread(measured), "times": _spread(times), "values": _round(measured)})
+            pairs = list(zip(measured, values[baseline]))
+            if better == "more":
+                compared = {"more": mean_with_interval([mine - other for mine, other in pairs])}
+            else:
+                times = [other / mine if better == "lower" else mine / other for mine, other in pairs]
+                compared = {"times": _spread(times)}
+            rows.append({"name": name, **_spread(measured), **compared, "values": _round(measured)})
         self.content["tables"].append(
             {"title": title, "unit": unit, "better": better, "baseline": baseline, "rows": rows}
         )
@@ -173,6 +223,15 @@ def _spread(values):
     return dict(zip(("median", "low", "high"), _round([statistics.median(values), min(values), max(values)])))
 
 
+def mean_with_interval(values):
+    "Mean of several rounds and the 95 % interval of the mean by Student's t; one round has no interval"
+    from scipy.stats import t as student
+
+    mean = statistics.fmean(values)
+    half = student.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0
+    return dict(zip(("mean", "low", "high"), _round([mean, mean - half, mean + half])))
+
+
 def number(value):
     "Three digits, thousands apart"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{float(f'{value:.3g}'):g}"
@@ -192,14 +251,23 @@ def markdown(content):
 
 def markdown_table(table):
     "One table: an alternative a row"
-    lines = [f"| | {table['unit']}, median | lowest to highest | times better than {table['baseline']} |", "| :- | -: | -: | -: |"]
+    more = table["better"] == "more"
+    compared = f"more than {table['baseline']} (95 % interval)" if more else f"times better than {table['baseline']}"
+    lines = [f"| | {table['unit']}, median | lowest to highest | {compared} |", "| :- | -: | -: | -: |"]
     for row in table["rows"]:
-        times = row["times"]
-        compared = "1" if row["name"] == table["baseline"] else (
-            f"{number(times['median'])} ({number(times['low'])} to {number(times['high'])})")  # fmt: skip
         spread = f"{number(row['low'])} to {number(row['high'])}"
-        lines.append(f"| {row['name']} | {number(row['median'])} | {spread} | {compared} |")
+        lines.append(f"| {row['name']} | {number(row['median'])} | {spread} | {_compared(row, table)} |")
     return "\n".join(lines)
+
+
+def _compared(row, table):
+    "How a row stands beside the baseline"
+    if table["better"] == "more":
+        mean, low, high = (row["more"][name] for name in ("mean", "low", "high"))
+        return "0" if row["name"] == table["baseline"] else f"{mean:+.2g} ({low:+.2g} to {high:+.2g})"
+    times = row["times"]
+    return "1" if row["name"] == table["baseline"] else (
+        f"{number(times['median'])} ({number(times['low'])} to {number(times['high'])})")  # fmt: skip
 
 
 def conditions(content):

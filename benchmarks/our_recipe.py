@@ -65,14 +65,13 @@ def main():
     parser.add_argument("--fine-tune-epochs", type=int, default=5, help="stage 2; 0 leaves it out (default: 5)")
     parser.add_argument("--json", default="", help="write the result to this file")
     chosen = parser.parse_args()
-    from foodvision.data import load_data
     from foodvision.run import Config
 
-    data = load_data(chosen.data)
+    data = measure.load(chosen)
     config = Config(
         data=chosen.data, backbone=chosen.backbone, weights=chosen.weights, image_size=chosen.image_size,
         feature_epochs=chosen.feature_epochs, fine_tune_epochs=chosen.fine_tune_epochs,
-        early_stopping_patience=1000,  # as many epochs as asked for
+        early_stopping_patience=1000, seed=42 if chosen.seed < 0 else chosen.seed,  # as many epochs as asked for
     )  # fmt: skip
     result = train_recipe(data, config)
     for name, stage in result["stages"].items():

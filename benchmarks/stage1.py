@@ -10,8 +10,7 @@ import measure
 
 def times(chosen, epochs):
     "Seconds of stage 1 by name, round by round, for a number of epochs"
-    common = ["--data", measure.folder_of(chosen.data), "--backbone", chosen.backbone, "--weights", chosen.weights,
-              "--image-size", chosen.image_size, "--feature-epochs", epochs, "--fine-tune-epochs", 0]  # fmt: skip
+    common = measure.passed_on(chosen, feature_epochs=epochs, fine_tune_epochs=0)
     with tempfile.TemporaryDirectory() as folder:
         caches = []
 
@@ -34,13 +33,13 @@ def times(chosen, epochs):
 
 
 def main():
-    chosen = measure.options(__doc__.splitlines()[0], repeats=3).parse_args()
+    parser = measure.options(__doc__.splitlines()[0], repeats=3)
+    parser.add_argument("--name", default="stage1", help="name of the files written (default: stage1)")
+    chosen = parser.parse_args()
     if chosen.quick:
         chosen.repeats = 1
-    from foodvision.data import load_data
-
-    data = load_data(chosen.data)
-    report = measure.Report("stage1", "Stage 1: a head on a frozen backbone", chosen, data)
+    data = measure.load(chosen)
+    report = measure.Report(chosen.name, "Stage 1: a head on a frozen backbone", chosen, data)
     for epochs, wanted in [(1, None)] if chosen.quick else [(3, 2.5), (10, 8)]:
         values, accuracy = times(chosen, epochs)
         rows = report.table(f"{epochs} epochs: seconds from photos to a trained head", "seconds", values, "tutorial")

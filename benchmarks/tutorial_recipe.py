@@ -92,12 +92,11 @@ def main():
     parser.add_argument("--policy", default="auto", help="dtype policy, as in `foodvision train` (default: auto)")
     parser.add_argument("--json", default="", help="write the result to this file")
     chosen = parser.parse_args()
-    from foodvision.data import load_data
-
-    data = load_data(chosen.data)
+    data = measure.load(chosen)
     fine_tune_epochs = min(1, chosen.fine_tune_epochs) if chosen.quick else chosen.fine_tune_epochs
     result = train_recipe(data, chosen.backbone, chosen.weights, chosen.image_size,
-                          1 if chosen.quick else chosen.feature_epochs, fine_tune_epochs, chosen.policy)  # fmt: skip
+                          1 if chosen.quick else chosen.feature_epochs, fine_tune_epochs, chosen.policy,
+                          42 if chosen.seed < 0 else chosen.seed)  # fmt: skip
     for name, stage in result["stages"].items():
         print(f"{name.replace('_', ' ')}: {stage['epochs']} epochs in {stage['seconds']:.1f} s, "
               f"validation accuracy {stage['history']['val_accuracy'][-1]:.1%}")  # fmt: skip

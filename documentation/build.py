@@ -111,6 +111,8 @@ def faults(site: Path) -> list[str]:
         found |= {f"{page.name} loads {a or b}" for a, b in re.findall(loads, text)}
         found |= {f"{page.name} has a picture without alt text: {tag[:60]}"
                   for tag in re.findall(r"<img\b[^>]*>", text) if not re.search(r'\balt="[^"]+"', tag)}
+        lineless = re.findall(r'href="([^"]*\.py#L(?!\d)[^"]*)', text)
+        found |= {f"{page.name} links to a line that does not exist: {link}" for link in lineless}
         prose = re.sub(r"<(pre|script|style)\b.*?</\1>", "", text, flags=re.S)
         found |= {f"{page.name} shows the Markdown of a link: {raw}" for raw in re.findall(r".{30}\]\([^)]{0,40}", prose)}
         unlinked = re.findall(r"(?<!\">)<code>((?:keras|tf|numpy|matplotlib|PIL)\.[A-Za-z][\w.]*)</code>(?!</a>)", prose)

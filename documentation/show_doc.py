@@ -81,7 +81,8 @@ class TableRenderer(BasicMarkdownRenderer):
     "A heading, a link to the source, the signature, the docstring, and tables of the parameters and of the members"
 
     def _repr_markdown_(self):
-        source = NbdevLookup().code(self.fn)
+        file = NbdevLookup().code(self.fn)  # With #LNone: it finds no line for a name that its module stands before
+        source = f"{file.partition('#')[0]}#L{inspect.getsourcelines(inspect.unwrap(self.sym))[1]}" if file else ""
         head = f"{'#' * self.title_level} {self.nm}\n\n" + (f"[source]({source}){{.source}}\n\n" if source else "")
         if self.sig is None:
             return f"{head}{self.docs}\n"

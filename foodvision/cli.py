@@ -155,13 +155,13 @@ def _open(name):
     return Run.open(name)
 
 # %% ../nbs/11_cli.ipynb #663c3190
-def _report(run, data=None):
+def _report(run, data=None, others=None):
     "Evaluate a run and print its headline"
     _import_tensorflow()
     from foodvision.evaluation import evaluate as evaluate_run
     from foodvision.export import model_card
 
-    metrics = evaluate_run(run, data)
+    metrics = evaluate_run(run, data, others=others)
     for name in ("top_1", "top_5")[: 1 + (len(run.class_names) > 5)]:  # of five classes the top five are always right
         low, high = metrics[name]["interval"]
         interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
@@ -175,6 +175,7 @@ def _report(run, data=None):
 def evaluate(
     run: str,  # A run folder, or `food101`
     data: str = "",  # Other data to measure on: a folder, `sample` or `food101`; the run's own if not given
+    others: str = "",  # Folder with photos of other things, to measure "not sure" on; drawn pictures if not given
 ):
     "Measure a run's model on the test photos and write its report."
     opened = _open(run)
@@ -182,7 +183,7 @@ def evaluate(
     if opened.is_shipped and not data:
         raise UserError(f"Say where the photos are: foodvision evaluate {run} --data FOLDER")
     print(f"Evaluating {run} on {data or opened.config.data}", flush=True)
-    _report(opened, data or None)
+    _report(opened, data or None, others or None)
 
 # %% ../nbs/11_cli.ipynb #8f9261e8
 def _ready_to_answer(run):
@@ -201,6 +202,8 @@ def predict(
     explain: str = "",  # Also write a picture for each photo into this folder: what the answer rests on
 ):
     "Say what is on photos: ranked classes with their probabilities, or that the model is not sure."
+    if json and csv:
+        raise UserError("Choose one of --json and --csv")
     _ready_to_answer(run)
     from foodvision.inference import Classifier
 
@@ -214,7 +217,7 @@ def predict(
 # %% ../nbs/11_cli.ipynb #51bd2f5e
 def export(
     run: str,  # A run folder, evaluated
-    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (to share on Hugging Face), `light` (a run without TensorFlow), `web` (a page)
+    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (for Hugging Face), `light` (a run without TensorFlow), `web` (a page)
     quantize: str = "",  # For litert: `float16` for half the size, `int8` for a quarter and speed
     out: str = "",  # Folder to write to; exports in the run if not given
     data: str = "",  # Photos to compare on: a folder, `sample` or `food101`; the run's own if not given

@@ -168,6 +168,9 @@ def most_wrong(
     return wrong[np.argsort(-sure[wrong], kind="stable")][:count]
 
 # %% ../nbs/07_evaluation.ipynb #b9850843
+_MANY = 20  # classes: above this they are ordered by likeness, and numbers are left out
+
+
 def _shades(colour):
     "Colour map from the plot's own background to `colour`, with nothing drawn where there is no value"
     from matplotlib import colors, rcParams
@@ -188,6 +191,21 @@ def _by_likeness(share):
     return leaves_list(linkage(squareform(distance.clip(0), checks=False), "average", optimal_ordering=True))
 
 
+def _confusions(predictions):
+    "Photos and shares of each true class by what they were called, and the order to show the classes in"
+    from sklearn.metrics import confusion_matrix
+
+    count = len(predictions.class_names)
+    photos = confusion_matrix(predictions.labels, predictions.logits.argmax(1), labels=range(count))
+    share = photos / np.maximum(photos.sum(1, keepdims=True), 1)
+    return photos, share, _by_likeness(share) if count > _MANY else np.arange(count)
+
+
+def _words(name):
+    "A class name for people to read"
+    return str(name).replace("_", " ")
+
+
 def _new_axes(width, height):
     "Axes of a new figure, in inches"
     import matplotlib.pyplot as plt
@@ -200,13 +218,8 @@ def plot_confusion(
     axes: "plt.Axes | None" = None,  # Where to draw; by default a new figure whose size fits the number of classes
 ) -> "plt.Axes":
     "Confusion matrix in percent of each true class: right answers in one colour, mistakes in another"
-    from sklearn.metrics import confusion_matrix
-
-    count = len(predictions.class_names)
-    matrix = confusion_matrix(predictions.labels, predictions.logits.argmax(1), labels=range(count))
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    order = _by_likeness(share) if count > 20 else np.arange(count)
-    share, many = share[np.ix_(order, order)], count > 20
+    count, (_, share, order) = len(predictions.class_names), _confusions(predictions)
+    share, many = share[np.ix_(order, order)], count > _MANY
     if axes is None:
         side = 2.2 + (0.165 if many else 0.45) * count
         axes = _new_axes(side, side)
@@ -214,7 +227,7 @@ def plot_confusion(
     mistakes = np.where(diagonal, np.nan, share)
     axes.imshow(np.where(diagonal, share, np.nan), cmap=_shades("#2a7f9e"), vmin=0, vmax=1)
     axes.imshow(mistakes, cmap=_shades("#d1495b"), vmin=0, vmax=max(0.2, np.nanmax(mistakes, initial=0)))
-    labels = [predictions.class_names[i] for i in order]
+    labels = [_words(predictions.class_names[i]) for i in order]
     axes.set_xticks(range(count), labels, rotation=90, fontsize=7 if many else 9)
     axes.set_yticks(range(count), labels, fontsize=7 if many else 9)
     axes.tick_params(length=0, labeltop=many, labelright=many)
@@ -228,6 +241,43 @@ def plot_confusion(
             ink = "white" if row == column and share[row, column] > 0.5 else None
             axes.text(column, row, f"{100 * share[row, column]:.0f}", ha="center", va="center", fontsize=8, color=ink)
     return axes
+
+# %% ../nbs/07_evaluation.ipynb #5be2d460
+def _confusion_svg(predictions, text):
+    "The confusion matrix for the page; `text` says what one sees"
+    photos, share, order = _confusions(predictions)
+    names, many = [_words(predictions.class_names[i]) for i in order], len(order) > _MANY
+    cell, letter = (9.5, 8.6) if many else (36, 13)
+    margin, side = 8 + 0.55 * letter * max(map(len, names)), cell * len(order)
+    largest = max(0.2, np.where(np.eye(len(order), dtype=bool), 0, share).max())
+    shapes = [_confusion_cell(photos, share, order, names, place, margin, cell, largest)
+              for place in np.argwhere(photos[np.ix_(order, order)])]  # fmt: skip
+    lines = "".join(f"M{margin:g} {y:g}h{side:g}M{y:g} {margin:g}v{side:g}" for y in margin + cell * np.arange(len(order) + 1))
+    middle = margin + cell * (np.arange(len(order)) + 0.5) + 0.35 * letter
+    labels = [xml.ft("text", name, x=f"{margin - 4:g}", y=f"{y:.1f}", text_anchor="end") for name, y in zip(names, middle)]
+    ends = [(margin - 4, "start"), *[(margin + side + 4, "end")] * many]
+    labels += [xml.ft("text", name, transform=f"translate({x:.1f} {y:g})rotate(-90)", text_anchor=anchor)
+               for y, anchor in ends for name, x in zip(names, middle)]  # fmt: skip
+    width, height = margin + side + 1, margin + side + (margin if many else 1)
+    return xml.ft("svg", xml.ft("path", d=lines, cls="lines"), *shapes, xml.ft("g", *labels, font_size=letter),
+                  viewBox=f"0 0 {width:.0f} {height:.0f}", width=f"{width:.0f}", role="img", aria_label=text,
+                  cls="confusion many" if many else "confusion")  # fmt: skip
+
+
+def _confusion_cell(photos, share, order, names, place, margin, cell, largest):
+    "One square: how strong its colour is, its number if there is room, and its words"
+    (row, column), (true, called) = place, order[place]
+    x, y, part = margin + cell * column, margin + cell * row, share[true, called]
+    how = f"{names[row]}, recognised" if row == column else f"{names[row]} called {names[column]}"
+    said = xml.ft("title", f"{how}: {photos[true, called]} of {photos[true].sum()} photos, {100 * part:.0f} %")
+    strength = max(0.05, part if row == column else part / largest)
+    shape = xml.ft("path", said, d=f"M{x:.1f} {y:.1f}h{cell:g}v{cell:g}h-{cell:g}z", opacity=f"{strength:.2f}",
+                   cls="right" if row == column else "wrong")  # fmt: skip
+    if len(order) > _MANY:
+        return shape
+    number = xml.ft("text", f"{100 * part:.0f}", x=f"{x + cell / 2:.1f}", y=f"{y + cell / 2 + 4:.1f}", text_anchor="middle",
+                    cls="on" if strength > 0.5 else "number")  # fmt: skip
+    return xml.ft("g", shape, number)
 
 # %% ../nbs/07_evaluation.ipynb #c3cbfebe
 def fit_temperature(
@@ -830,7 +880,7 @@ def plot_learning_curves(
 # %% ../nbs/07_evaluation.ipynb #127a2ffc
 def _plots(history, predictions, temperature, threshold):
     "Name, drawing function and alternative text of each plot"
-    best, worst = (class_table(predictions)[i]["class"] for i in (-1, 0))
+    best, worst = (_words(class_table(predictions)[i]["class"]) for i in (-1, 0))
     before, after = (100 * calibration_error(predictions, t) for t in (1.0, temperature))
     plots = {
         "confusion": (lambda: plot_confusion(predictions),
@@ -879,7 +929,7 @@ def _photo_items(predictions, split, positions, temperature, model=None):
         photo = Image.fromarray(seen(split.read(i), name=split.names[i]))
         photo.thumbnail((200, 200))
         called, is_class = (
-            predictions.class_names[label] for label in (guesses[position], predictions.labels[position])
+            _words(predictions.class_names[label]) for label in (guesses[position], predictions.labels[position])
         )
         items.append({
             "photo": _data_address(photo), "name": str(predictions.names[position]),
@@ -921,7 +971,7 @@ def _sections(facts, photos):
 def _share(estimate):
     "A share with its interval: '80.1 % (79.6 to 80.6)'"
     low, high = estimate["interval"]
-    return f"{100 * estimate['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * estimate['value']:.1f}\u00a0% ({100 * low:.1f}\u00a0to\u00a0{100 * high:.1f})"
 
 
 def _headline(facts, photos):
@@ -931,7 +981,7 @@ def _headline(facts, photos):
     where = f"{data['name']}, {data['split']}: {facts['photos']:,} photos, {data['class_count']} classes"
     rows = [("this run", _share(facts["top_1"]), five, where, "")]
     rows += [
-        (who, f"{100 * one:.1f} %", "–" if top is None else f"{100 * top:.1f} %", f"Food101, {on}", mark)
+        (who, f"{100 * one:.1f}\u00a0%", "–" if top is None else f"{100 * top:.1f}\u00a0%", f"Food101, {on}", mark)
         for who, one, top, on in _PUBLISHED
     ]
     text = f"In brackets: 95 % intervals (Wilson). Loss {facts['loss']:.3f}; macro F1 {100 * facts['macro_f1']:.1f} %."
@@ -983,8 +1033,8 @@ def _class_section(facts, photos):
     "Every class, worst first"
     header = ("class", "photos", "F1", "precision", "recall", "most often taken for")
     rows = [
-        (row["class"], row["photos"], row["f1"], row["precision"], row["recall"],
-         f"{row['taken_for']} ({row['times']})" if row["times"] else "–")
+        (_words(row["class"]), row["photos"], row["f1"], row["precision"], row["recall"],
+         f"{_words(row['taken_for'])} ({row['times']})" if row["times"] else "–")
         for row in facts["per_class"]
     ]  # fmt: skip
     text = "Recall: of the photos that are, how many were called so. Precision: of those called so, how many are."
@@ -994,13 +1044,15 @@ def _class_section(facts, photos):
 def _confusion_section(facts, photos):
     "The matrix and the pairs"
     text = "Each row is what photos are, each column what they were called, in percent of the row."
-    if facts["classes"] > 20:
-        text += " Classes that are mistaken for each other stand side by side."
+    if facts["classes"] > _MANY:
+        text += " Classes that are mistaken for each other stand side by side; rest the mouse on a square to read it."
     parts = [("text", text), ("figure", "confusion", photos["plots"]["confusion"])]
     for pair, items in zip(facts["confused_pairs"], photos["pairs"]):
-        (a, b), there = pair["classes"], pair["first_as_second"]
-        parts.append(("heading", f"{a} and {b}: {pair['times']} times"))
-        parts.append(("text", f"{there} of {a} called {b}, {pair['times'] - there} of {b} called {a}."))
+        (a, b), there = map(_words, pair["classes"]), pair["first_as_second"]
+        times = [there, pair["times"] - there]
+        ways = [f"{a} called {b}", f"{b} called {a}"]
+        parts.append(("heading", f"{a} and {b}: {'once' if sum(times) == 1 else f'{sum(times)} times'}"))
+        parts.append(("text", ", ".join(f"{way}: {count}" for way, count in zip(ways, times) if count) + "."))
         parts.append(("photos", items))
     return "What is mistaken for what", parts
 
@@ -1014,6 +1066,8 @@ def _confidence_section(facts, photos):
         f"{before:.1f} % to {after:.1f} % and the loss from {facts['loss']:.3f} to {facts['loss_calibrated']:.3f}. "
         "It changes no answer, only how sure it is."
     )
+    if after > before:
+        text += " These photos are not quite like those it was fitted on: here the model was believable as it was."
     return "Can its confidence be believed?", [
         ("text", text),
         ("figure", "reliability", photos["plots"]["reliability"]),
@@ -1099,7 +1153,7 @@ def _cell(value):
 
 # %% ../nbs/07_evaluation.ipynb #10094209
 def _html(title, lead, sections, pngs):
-    "The report as one HTML page; `pngs` holds each plot's bytes on light and on dark ground"
+    "The report as one HTML page; `pngs` holds each plot on light and on dark ground, or an element"
     links = xml.Nav(*[xml.A(heading, href=f"#part-{i}") for i, (heading, _) in enumerate(sections)])
     body = [
         xml.Section(xml.H2(heading), *[_html_part(pngs, *part) for part in parts], id=f"part-{i}")
@@ -1128,20 +1182,22 @@ def _html_part(pngs, kind, *content):
     if kind == "photos":
         return xml.Div(*[_html_photo(item) for item in content[0]], cls="photos") if content[0] else xml.P("None.")
     name, text = content
+    if not isinstance(pngs[name], list):  # drawn in place
+        return xml.Figure(xml.Div(pngs[name], cls="scroll", tabindex="0"), cls="plot")
     light, dark = ("data:image/png;base64," + base64.b64encode(png).decode() for png in pngs[name])
     source = xml.ft("source", srcset=dark, media="(prefers-color-scheme: dark)")
-    picture = xml.Div(xml.ft("picture", source, xml.Img(src=light, alt=text)), cls="scroll", tabindex="0")
-    wide = Image.open(io.BytesIO(pngs[name][0])).width > 1000
-    return xml.Figure(*[xml.Label(xml.Input(type="checkbox"), " full size")] * wide, picture, cls="plot")
+    readable = f"min-width:min(34rem,{0.7 * Image.open(io.BytesIO(pngs[name][0])).width:.0f}px)"
+    picture = xml.ft("picture", source, xml.Img(src=light, alt=text, style=readable))
+    return xml.Figure(xml.Div(picture, cls="scroll", tabindex="0"), cls="plot")
 
 # %% ../nbs/07_evaluation.ipynb #7b2f5a05
 def _html_cell(value, first):
     "A cell; shares carry a bar as long as they are large"
     if isinstance(value, float) and not first:
         return xml.Td(_cell(value), cls="share", style=f"--share:{100 * value:.1f}%")
-    mark = (
-        {"cls": "mark"} if value == "different data" else {"cls": "number"} if isinstance(value, (int, float)) else {}
-    )
+    number, long = isinstance(value, (int, float)), len(str(value)) > 24
+    kind = "mark" if value == "different data" else "number" if number else "long-text" if long else ""
+    mark = {"cls": kind} if kind else {}
     return xml.Th(_cell(value), scope="row", **mark) if first else xml.Td(_cell(value), **mark)
 
 
@@ -1170,11 +1226,12 @@ table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-num
 th,td{padding:.3rem .7rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
 thead th{position:sticky;top:0;background:var(--tint)}tbody th{font-weight:600;overflow-wrap:break-word}
 .number{text-align:right}.mark{color:#b3541e;font-weight:600}
-.share{min-width:6rem;background:linear-gradient(var(--bar) 0 0) no-repeat 0 100%/var(--share) 4px}
+.long-text{min-width:11rem}
+.share{min-width:6rem;white-space:nowrap;background:linear-gradient(var(--bar) 0 0) no-repeat 0 100%/var(--share) 4px}
 figure{margin:1rem 0}.plot img{max-width:100%;height:auto;display:block}
-.plot:has(:checked) img{max-width:none}
-.plot:has(:checked) .scroll{max-height:85vh}
-label{font-size:.9rem;color:var(--soft)}
+svg{max-width:100%;height:auto;display:block;fill:currentColor;font-family:inherit}
+.right{fill:#2a7f9e}.wrong{fill:#d1495b}.on{fill:#fff}.on,.number{font-size:12px;pointer-events:none}
+.confusion path:hover{stroke:currentColor;opacity:1}.confusion .lines{fill:none;stroke:var(--line);stroke-width:.5}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}.photos figure{margin:0}
 .photos img{height:8rem;max-width:49%;object-fit:contain;object-position:left top;margin-right:1%}
 .photos img:only-of-type{max-width:100%}
@@ -1182,7 +1239,7 @@ figcaption{font-size:.88rem;overflow-wrap:anywhere}
 @media(max-width:40rem){body{font-size:15px}
 th,td{padding:.3rem .4rem}
 .share{min-width:4.2rem}
-.plot .scroll img{min-width:34rem}
+svg.confusion{min-width:34rem}svg.many{min-width:62rem}
 .photos{grid-template-columns:1fr 1fr;gap:.8rem}
 .photos img{height:auto;width:48%}.photos img:only-of-type{width:75%}}
 """
@@ -1202,6 +1259,8 @@ def evaluate(
     """
     if split not in ("train", "validation", "test"):
         raise UserError(f"split must be train, validation or test, and is {split!r}")
+    if others is not None and not Path(others).is_dir():
+        raise UserError(f"No folder with photos of other things at {others}")
     run = run if isinstance(run, Run) else Run.open(run)
     run.require_model(light=True)
     data = _data_for(run, data)
@@ -1233,12 +1292,13 @@ def _write_report(folder, facts, photos, pngs, predictions):
     data = facts["data"]
     lead = f"{_share(facts['top_1'])} top-1 on {facts['photos']:,} {data['split']} photos "
     lead += f"of {data['class_count']} classes; {_size_sentence(data)}."
+    drawn = {**pngs, "confusion": _confusion_svg(predictions, photos["plots"]["confusion"])}
     with _replacing(folder) as part:
         for name, (light, _) in pngs.items():
             (part / f"{name}.png").write_bytes(light)
         write_json(part / "metrics.json", facts)
         write_text(part / "report.md", _markdown(title, sections))
-        write_text(part / "report.html", _html(title, lead, sections, pngs))
+        write_text(part / "report.html", _html(title, lead, sections, drawn))
         _write_predictions(part / "predictions.csv", predictions, facts["temperature"], facts["threshold"])
 
 

@@ -432,7 +432,8 @@ def _front_matter(run: Run, facts: dict | None) -> str:
     block |= {"datasets": ["ethz/food101"]} if food101 else {}
     if facts:
         data, named = facts["data"], ["accuracy", "f1"]
-        source = {"name": data["name"], "type": "ethz/food101" if data["name"] == "food101" else data["name"]}
+        part = f"{data['name']}, {facts['photos']:,} photos of {facts['classes']} classes"  # not the figures of the whole
+        source = {"name": data["name"], "type": "ethz/food101"} if data["official_food101"] else {"name": part, "type": "custom"}
         values = {"accuracy": ("Top-1 accuracy", facts["top_1"]["value"]), "f1": ("Macro F1", facts["macro_f1"])}
         result = {
             "task": {"type": "image-classification", "name": "Image classification"},

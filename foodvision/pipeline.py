@@ -159,6 +159,13 @@ def _share(array: np.ndarray):
             return tf.experimental.dlpack.from_dlpack(np.asarray(array).__dlpack__())
         return tf.convert_to_tensor(array)
 
+
+def _as_it_is(batches: tf.data.Dataset) -> tf.data.Dataset:
+    "The same chain, which TensorFlow shall not rewrite: it would copy the pixels for that"
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return batches.with_options(options)
+
 # %% ../nbs/02_pipeline.ipynb #6f7ea633
 def training_batches(
     decoded: DecodedSplit,  # The photos, from `decode_split`
@@ -193,7 +200,7 @@ def training_batches(
         batches = positions.map(photos_at, num_parallel_calls=tf.data.AUTOTUNE).batch(per_batch, drop_remainder=True)
     else:
         batches = positions.batch(per_batch, drop_remainder=True).map(photos_at, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return _as_it_is(batches.prefetch(tf.data.AUTOTUNE))
 
 # %% ../nbs/02_pipeline.ipynb #d09bda0c
 def evaluation_batches(
@@ -209,7 +216,7 @@ def evaluation_batches(
         return tf.gather(images, index), tf.gather(labels, index)
 
     batches = tf.data.Dataset.range(len(decoded)).batch(batch_size)
-    return batches.map(photos_at, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return _as_it_is(batches.map(photos_at, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
 
 # %% ../nbs/02_pipeline.ipynb #bcfb7c00
 def throughput(

@@ -3,12 +3,15 @@ import csv
 import io
 import json
 import os
+import shutil
 import time
 
 import numpy as np
 import pytest
 from conftest import run
 from PIL import Image
+
+from foodvision.sample import draw_dish
 
 COLOURS = {"brick": (170, 60, 40), "grass": (60, 150, 50), "water": (40, 80, 190)}
 
@@ -108,6 +111,25 @@ def test_predict_json_and_csv(trained, foodvision, photos):
     table = foodvision("predict", folder, photos / "grass", "--csv")
     rows = list(csv.DictReader(io.StringIO(table.stdout)))
     assert [row["class_1"] for row in rows] == [answer["ranked"][0]["class"] for answer in answers]
+
+
+def test_predict_takes_one_style(trained, foodvision, photos):
+    done = foodvision("predict", trained[0], photos / "grass", "--json", "--csv")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "foodvision: Choose one of --json and --csv\n")
+
+
+def test_not_sure_is_measured_on_photos_of_ones_own(trained, foodvision, photos, tmp_path):
+    folder, _ = trained
+    (tmp_path / "others").mkdir()
+    for number in range(4):
+        draw_dish("pizza", number, (64, 48)).save(tmp_path / "others" / f"{number}.jpg")
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    done = foodvision("evaluate", copy, "--others", tmp_path / "others")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((copy / "report" / "metrics.json").read_text())
+    assert (metrics["others"], metrics["others_name"]) == (2, "others")
+    done = foodvision("evaluate", copy, "--others", tmp_path / "none")
+    assert done.returncode == 2 and "No folder with photos of other things" in done.stderr
 
 
 def test_predict_goes_on_past_bad_files(trained, foodvision, photos, tmp_path):

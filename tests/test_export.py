@@ -198,3 +198,24 @@ def test_a_run_of_mixed_precision_is_exported_in_float32(trained, tmp_path):
     save_model(build_model(config.backbone, 3, 64, policy="mixed_bfloat16"), made.model_path)
     record = export_run(made, "litert", limits={"agreement": 0.9})
     assert record["max_difference"] <= 0.1 and record["limits"]["difference"] == 0.1 and record["bytes"] < 100_000
+
+
+def test_a_light_folder_is_measured_on_the_photos_of_the_run(foodvision, trained, tmp_path):
+    done = foodvision("export", trained, "--format", "light", "--out", tmp_path / "light")
+    assert done.returncode == 0 and re.search(r"top-1: \d+\.\d% on 60 test photos", done.stdout), done.stderr
+    photo = trained.parent / "my photos" / "test" / "pizza" / "100.jpg"
+    assert json.loads(foodvision("predict", tmp_path / "light", photo, "--json").stdout)["ranked"]
+
+
+def test_the_card_claims_the_whole_of_a_data_set_for_nothing_less(trained, copy):
+    import yaml
+
+    from foodvision.export import model_card
+
+    place = copy / "report" / "metrics.json"
+    facts = json.loads(place.read_text())
+    for official in (False, True):
+        facts["data"] |= {"name": "food101", "official_food101": official}
+        place.write_text(json.dumps(facts))
+        [result] = yaml.safe_load(model_card(copy).split("---\n")[1])["model-index"][0]["results"]
+        assert (result["dataset"]["type"] == "ethz/food101") == official

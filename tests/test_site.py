@@ -111,11 +111,23 @@ def test_every_page_in_a_browser(window, address, built_site):
     assert not faults
 
 
-def test_search_finds_a_name(browser, address, built_site):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+CONTRAST = """element => {
+    const light = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(Number).map(part => part / 255)
+        .map(part => part <= 0.04 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, part, place) => sum + part * [0.2126, 0.7152, 0.0722][place], 0);
+    const [ground, text] = [element.closest(".smalldocs-search-results"), element];
+    const levels = [light(getComputedStyle(ground).backgroundColor), light(getComputedStyle(text).color)].sort((a, b) => a - b);
+    return (levels[1] + 0.05) / (levels[0] + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_search_finds_a_name_and_can_be_read(browser, address, scheme):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     page.goto(f"{address}/index.html")
-    word = "fine_tune" if (built_site / "_site" / "training.html").exists() else "writing"
-    page.locator("input[type=search], .smalldocs-search input").first.fill(word)
-    page.get_by_role("link", name=word).first.wait_for(timeout=5000)
+    page.locator("input[type=search], .smalldocs-search input").first.fill("fine_tune")
+    page.get_by_role("link", name="fine_tune").first.wait_for(timeout=5000)
+    contrast = page.locator(".search-result-text").first.evaluate(CONTRAST)
+    assert contrast >= 4.5, f"{contrast:.1f}: https://www.w3.org/TR/WCAG22/#contrast-minimum"
     context.close()

@@ -1,0 +1,239 @@
+"""Stage 2, part by part: what each part of the recipe is worth, and what was tried beside it.
+
+Every round draws its training photos anew and trains one head on them. Each recipe begins with that head, differs from
+the package's in one thing, and is measured on the same test photos. The seconds are those of the training steps, and of
+what a recipe computes beforehand; building a graph, which takes as long for ten photos as for a million, is left out.
+"""
+import sys
+import time
+from functools import partial
+
+import measure
+
+BASE = {"epochs": 2, "rate": 5e-4, "decay": 0.01, "schedule": "cosine", "augment": True, "layers": -1}
+RECIPES = {  # what differs from BASE
+    "as it is": {},
+    "twice the epochs": {"epochs": 4},
+    "without augmentation": {"augment": False},
+    "last 60 layers only": {"layers": 60},
+    "learning rate 1e-4": {"rate": 1e-4},
+    "learning rate 1e-3": {"rate": 1e-3},
+    "constant learning rate, no warm-up": {"schedule": "constant"},
+    "Adam, no weight decay": {"decay": 0.0},
+    "batch norm learns too": {"batch_norm": True},
+    "lower learning rates below": {"layer_decay": 0.9},
+    "label smoothing 0.1": {"smoothing": 0.1},
+    "mixup": {"mix": "MixUp"},
+    "cutmix": {"mix": "CutMix"},
+    "moving average of the weights": {"average": 0.98},
+    "smaller photos first": {"first_size": 2 / 3},
+    "gradual unfreezing, cached activations": {"cached_epochs": 1},
+}
+
+
+class Steps:
+    "A Keras callback that counts the seconds of training steps, the first of each fit as the usual one"
+
+    def __new__(cls):
+        import keras
+
+        class Callback(keras.callbacks.Callback):
+            seconds, begun, last, done = 0.0, None, None, 0
+
+            def on_train_batch_end(self, batch, logs=None):
+                float(logs["loss"])  # waits until the step is done
+                self.last, self.done = time.perf_counter(), self.done + 1
+                self.begun = self.begun or self.last
+
+            def on_train_end(self, logs=None):
+                if self.done > 1:
+                    self.seconds += (self.last - self.begun) * self.done / (self.done - 1)
+                self.begun, self.done = None, 0
+
+        return Callback()
+
+
+def optimizer(model, steps, rate, decay, schedule, layer_decay=None, average=None):
+    "AdamW as the package has it, with what a recipe changes"
+    import keras
+
+    if schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate / 25, steps - steps // 10, alpha=0.01, warmup_target=rate,
+                                                      warmup_steps=steps // 10)  # fmt: skip
+    averaged = {"use_ema": True, "ema_momentum": average} if average else {}
+    if not layer_decay:
+        return keras.optimizers.AdamW(rate, decay, **averaged)
+    layers, blocks = model.get_layer("backbone").layers, 18  # EfficientNet's blocks, stem and head
+    place = {id(weight): number / len(layers) for number, layer in enumerate(layers) for weight in layer.weights}
+    factors = [layer_decay ** (blocks * (1 - place.get(id(weight), 1.0))) for weight in model.trainable_variables]
+
+    class LayerWise(keras.optimizers.AdamW):
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(gradient, variable, learning_rate * factors[self._get_variable_index(variable)])
+
+    return LayerWise(rate, decay)
+
+
+def batches_of(photos, size, classes, seed, augment, smoothing=0.0, mix=None):
+    "Training batches with one-hot labels, mixed or smoothed if a recipe wants that"
+    import keras
+    import tensorflow as tf
+
+    from foodvision.pipeline import training_batches
+
+    mixing = getattr(keras.layers, mix)(seed=seed) if mix else None
+
+    def label(images, labels):
+        labels = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+        if mixing:
+            mixed = mixing({"images": tf.cast(images, "float32"), "labels": labels}, training=True)
+            return tf.cast(tf.round(mixed["images"]), "uint8"), mixed["labels"]
+        return images, labels
+
+    return training_batches(photos, 32, seed, size, augment).map(label).prefetch(2)
+
+
+def fit(model, batches, epochs, steps, made, clock):
+    "Train a model that shares its layers with the classifier"
+    model.compile(made, "categorical_crossentropy", jit_compile=False)
+    model.fit(batches, steps_per_epoch=steps, epochs=epochs, verbose=0, shuffle=False, callbacks=[clock])
+
+
+def resized(model, chosen, size, classes):
+    "A classifier for photos of another size, with the weights of `model`"
+    from foodvision.model import build_model, unfreeze
+
+    other = build_model(chosen.backbone, classes, size, "none", 0.2)
+    unfreeze(other)
+    other.set_weights(model.get_weights())
+    return other
+
+
+def upper_part(model):
+    "The backbone below a boundary three fifths up, and what stands above it with the head"
+    import keras
+
+    network = model.get_layer("backbone")
+    places = [layer for layer in network.layers if isinstance(layer, keras.layers.Add)] or network.layers[:-1]
+    boundary = places[int(len(places) * 0.6)].output
+    image = keras.Input(boundary.shape[1:])
+    x = keras.Model(boundary, network.output)(image, training=False)
+    for name in ("pooling", "standardization", "dropout", "logits", "probabilities"):
+        x = model.get_layer(name)(x)
+    return keras.Model(network.inputs[0], boundary), keras.Model(image, x)
+
+
+def stage_2(model, photos, chosen, seed, first_size=None, cached_epochs=0, batch_norm=False, **recipe):
+    "Train by a recipe, from the weights that the model has; seconds"
+    from dataclasses import replace
+
+    import keras
+
+    from foodvision.model import unfreeze
+
+    recipe = {**BASE, **recipe}
+    epochs, classes = recipe.pop("epochs"), model.output_shape[-1]
+    augment, layers = recipe.pop("augment"), recipe.pop("layers")
+    with_labels = {name: recipe.pop(name) for name in ("smoothing", "mix") if name in recipe}
+    source, steps, clock = photos[augment], max(1, len(photos[augment]) // 32), Steps()
+    batches = partial(batches_of, classes=classes, seed=seed, **with_labels)
+    unfreeze(model, layers)
+    if batch_norm:
+        model.get_layer("backbone").trainable = True
+    if first_size:
+        small = round(chosen.image_size * first_size / 32) * 32
+        first = resized(model, chosen, small, classes)
+        fit(first, batches(source, small, augment=augment), epochs // 2, steps, optimizer(first, steps * epochs // 2, **recipe), clock)
+        model.set_weights(first.get_weights())
+        epochs -= epochs // 2
+    spent = 0.0
+    if cached_epochs:
+        lower, upper = upper_part(model)
+        lower.predict(photos[False].images[:32], verbose=0)
+        begun = time.perf_counter()
+        kept = lower.predict(photos[False].images, batch_size=32, verbose=0)
+        spent = time.perf_counter() - begun
+        fit(upper, batches(replace(photos[False], images=kept), chosen.image_size, augment=False), cached_epochs, steps,
+            optimizer(model, steps * cached_epochs, **recipe), clock)  # fmt: skip
+        epochs -= cached_epochs
+    whole = keras.Model(model.inputs[0], model.outputs[0])
+    made = optimizer(model, steps * epochs, **recipe)
+    fit(whole, batches(source, chosen.image_size, augment=augment), epochs, steps, made, clock)
+    return spent + clock.seconds
+
+
+def trained_head(chosen, data, seed):
+    "A classifier with a trained head, and the training photos plain and somewhat larger for augmentation"
+    import tempfile
+    from pathlib import Path
+
+    from foodvision.model import build_model
+    from foodvision.pipeline import decode_split
+    from foodvision.run import Config, Run
+    from foodvision.training import extract_features
+
+    config = Config(backbone=chosen.backbone, weights=chosen.weights, image_size=chosen.image_size, feature_epochs=10,
+                    seed=seed, deterministic=False)  # fmt: skip
+    model = build_model(chosen.backbone, len(data.class_names), chosen.image_size, chosen.weights, seed=seed)
+    decode = lambda split, size=chosen.image_size: decode_split(split, size, progress=False)
+    plain, larger = decode(data.train), decode(data.train, round(chosen.image_size * 9 / 8))
+    with tempfile.TemporaryDirectory() as folder:
+        facts = {"class_names": list(data.class_names), "data": {"fingerprint": data.fingerprint()}, "policy": "float32"}
+        run = Run.create(Path(folder) / "run", config, device={}, **facts)
+        extract_features(run, model, plain, decode(data.validation))
+    return model, {False: plain, True: larger}
+
+
+def one_round(chosen, data, test, seed, recipes):
+    "Seconds and accuracy of every recipe, each begun with the same head"
+    import keras
+
+    from foodvision.pipeline import evaluation_batches
+
+    keras.utils.set_random_seed(seed)
+    model, photos = trained_head(chosen, data, seed)
+    weights, found = model.get_weights(), {}
+
+    def accuracy():
+        answers = model.predict(evaluation_batches(test, 64), verbose=0).argmax(axis=1)
+        return 100 * float((answers == test.labels).mean())
+
+    found["no stage 2"] = (None, accuracy())
+    names = list(recipes)
+    for name in names[seed % len(names):] + names[:seed % len(names)]:
+        model.set_weights(weights)
+        found[name] = (stage_2(model, photos, chosen, seed, **recipes[name]), accuracy())
+        print(f"  round {seed + 1}, {name}: {found[name][0]:.1f} s, {found[name][1]:.1f} %", file=sys.stderr, flush=True)
+    return found
+
+
+def main():
+    parser = measure.options(__doc__.splitlines()[0], repeats=4, image_size=96)
+    chosen = parser.parse_args()
+    recipes = RECIPES
+    if chosen.quick:
+        chosen.repeats = 1
+        recipes = {name: RECIPES[name] for name in ("as it is", "lower learning rates below", "mixup", "smaller photos first",
+                                                    "gradual unfreezing, cached activations")}  # fmt: skip
+    from foodvision.data import load_data
+    from foodvision.pipeline import decode_split
+
+    whole = load_data(chosen.data)
+    drawn = [measure.some_of(whole, chosen.classes, chosen.photos_per_class, seed) for seed in range(chosen.repeats)]
+    report = measure.Report("ablation", "Stage 2, part by part", chosen, drawn[0])
+    test = decode_split(drawn[0].test, chosen.image_size, progress=False)
+    write(report, [one_round(chosen, data, test, seed, recipes) for seed, data in enumerate(drawn)])
+
+
+def write(report, rounds):
+    "The tables of what the rounds found"
+    recipes = [name for name in rounds[0] if name != "no stage 2"]
+    recipes.sort(key=list(RECIPES).index)
+    report.table("Seconds of stage 2", "seconds", {name: [one[name][0] for one in rounds] for name in recipes}, "as it is")
+    scores = {name: [one[name][1] for one in rounds] for name in ["no stage 2", *recipes]}
+    report.table("Top-1 on the test photos, in percent", "%", scores, "as it is", better="more")
+    report.write()
+
+
+if __name__ == "__main__":
+    main()
