@@ -9,7 +9,7 @@ const LONGEST = 720; // pixels of the preview's longer side
 const PLASMA = [[13, 8, 135], [76, 2, 161], [126, 3, 168], [170, 35, 149], [204, 71, 120], [230, 108, 92], [248, 149, 64], [253, 197, 39], [240, 249, 33]];
 const plain = (name) => name.replaceAll("_", " ");
 
-let facts, loading, shown; // `shown`: bitmap, evidence and answer of the photo on the page
+let facts, loading, failure, shown; // `shown`: bitmap, evidence and answer of the photo on the page
 let turn = 0; // which photo is the latest: an older one's answer is not shown any more
 
 function element(tag, text = "", properties = {}) {
@@ -109,9 +109,9 @@ async function take(file, name = file.name ? `“${file.name}”` : "The picture
   state("busy");
   let model;
   try {
-    model = await loading;
+    model = await loading; // a photo may be given before the classifier is there
   } catch {
-    return; // said already
+    return trouble(failure);
   }
   const start = performance.now();
   try {
@@ -257,6 +257,9 @@ loading.then(
     say(element("p", "Ready. Show me a photo, and the answer stands here."));
     state("ready");
   },
-  (error) => trouble(`The classifier could not be loaded (${error.message}). Please load the page again.`),
+  (error) => {
+    failure = `The classifier could not be loaded (${error.message}). Please load the page again.`;
+    trouble(failure);
+  },
 );
 self.foodvision = { take, loading, get shown() { return shown; } };
