@@ -131,3 +131,21 @@ def test_search_finds_a_name_and_can_be_read(browser, address, scheme):
     contrast = page.locator(".search-result-text").first.evaluate(CONTRAST)
     assert contrast >= 4.5, f"{contrast:.1f}: https://www.w3.org/TR/WCAG22/#contrast-minimum"
     context.close()
+
+
+def test_try_it_answers_within_the_site(browser, address):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page = context.new_page()
+    page.goto(f"{address}/index.html")
+    link = page.locator("main").get_by_role("link", name="Try it", exact=True)
+    assert link.bounding_box()["y"] < 900, "not on the first screen of the home page"
+    link.click()
+    inside = page.frame_locator("#try-it")
+    inside.locator("html[data-state=ready][data-theme=light]").wait_for(state="attached", timeout=60_000)
+    inside.locator(".example").first.click()
+    inside.locator("#answer li").nth(4).wait_for()
+    page.evaluate("document.documentElement.classList.add('quarto-dark')")  # what the site's switch does
+    inside.locator("html[data-theme=dark]").wait_for(state="attached")
+    outer, inner = page.evaluate("[document.getElementById('try-it')].flatMap((f) => [f.clientHeight, f.contentDocument.body.scrollHeight])")
+    context.close()
+    assert outer >= inner, "the frame scrolls"
