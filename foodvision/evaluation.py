@@ -1045,7 +1045,7 @@ def _confusion_section(facts, photos):
     "The matrix and the pairs"
     text = "Each row is what photos are, each column what they were called, in percent of the row."
     if facts["classes"] > _MANY:
-        text += " Classes that are mistaken for each other stand side by side; rest the mouse on a square to read it."
+        text += " Classes that are mistaken for each other stand side by side. On the page, rest the mouse on a square to read it."
     parts = [("text", text), ("figure", "confusion", photos["plots"]["confusion"])]
     for pair, items in zip(facts["confused_pairs"], photos["pairs"]):
         (a, b), there = map(_words, pair["classes"]), pair["first_as_second"]
@@ -1067,7 +1067,7 @@ def _confidence_section(facts, photos):
         "It changes no answer, only how sure it is."
     )
     if after > before:
-        text += " These photos are not quite like those it was fitted on: here the model was believable as it was."
+        text += " On these photos that is no gain: they are few, or not quite like the validation photos."
     return "Can its confidence be believed?", [
         ("text", text),
         ("figure", "reliability", photos["plots"]["reliability"]),
