@@ -141,7 +141,7 @@ _STYLE = """
 .answer li span + span { font-variant-numeric: tabular-nums }
 .answer li i { grid-column: 1 / -1; height: .5rem; border-radius: .25rem; background: var(--border-color-primary) }
 .answer li b { display: block; height: 100%; border-radius: .25rem; background: var(--primary-500) }
-.answer figure { margin: 1rem 0 0 } .answer img { width: 100%; border-radius: .5rem }
+.answer figure { margin: 1rem 0 0 } .answer img { max-width: 100%; max-height: 32rem; border-radius: .5rem }
 .answer figcaption { font-size: .85rem; margin-top: .3rem; opacity: .75 }
 .trouble { border-left: .3rem solid #d97706; padding-left: 1rem }
 """

@@ -261,7 +261,7 @@ def _confusion_svg(predictions, text):
     width, height = margin + side + 1, margin + side + (margin if many else 1)
     return xml.ft("svg", xml.ft("path", d=lines, cls="lines"), *shapes, xml.ft("g", *labels, font_size=letter),
                   viewBox=f"0 0 {width:.0f} {height:.0f}", width=f"{width:.0f}", role="img", aria_label=text,
-                  cls="confusion many" if many else "confusion")  # fmt: skip
+                  style="" if many else f"min-width:min(34rem,{width:.0f}px)", cls="confusion many" if many else "confusion")  # fmt: skip
 
 
 def _confusion_cell(photos, share, order, names, place, margin, cell, largest):
@@ -276,7 +276,7 @@ def _confusion_cell(photos, share, order, names, place, margin, cell, largest):
     if len(order) > _MANY:
         return shape
     number = xml.ft("text", f"{100 * part:.0f}", x=f"{x + cell / 2:.1f}", y=f"{y + cell / 2 + 4:.1f}", text_anchor="middle",
-                    cls="on" if strength > 0.5 else "number")  # fmt: skip
+                    font_size=12, cls="on" if strength > 0.5 else "off")  # fmt: skip
     return xml.ft("g", shape, number)
 
 # %% ../nbs/07_evaluation.ipynb #c3cbfebe
@@ -1045,7 +1045,7 @@ def _confusion_section(facts, photos):
     "The matrix and the pairs"
     text = "Each row is what photos are, each column what they were called, in percent of the row."
     if facts["classes"] > _MANY:
-        text += " Classes that are mistaken for each other stand side by side; rest the mouse on a square to read it."
+        text += " Classes that are mistaken for each other stand side by side. On the page, rest the mouse on a square to read it."
     parts = [("text", text), ("figure", "confusion", photos["plots"]["confusion"])]
     for pair, items in zip(facts["confused_pairs"], photos["pairs"]):
         (a, b), there = map(_words, pair["classes"]), pair["first_as_second"]
@@ -1067,7 +1067,7 @@ def _confidence_section(facts, photos):
         "It changes no answer, only how sure it is."
     )
     if after > before:
-        text += " These photos are not quite like those it was fitted on: here the model was believable as it was."
+        text += " On these photos that is no gain: they are few, or not quite like the validation photos."
     return "Can its confidence be believed?", [
         ("text", text),
         ("figure", "reliability", photos["plots"]["reliability"]),
@@ -1230,7 +1230,7 @@ thead th{position:sticky;top:0;background:var(--tint)}tbody th{font-weight:600;o
 .share{min-width:6rem;white-space:nowrap;background:linear-gradient(var(--bar) 0 0) no-repeat 0 100%/var(--share) 4px}
 figure{margin:1rem 0}.plot img{max-width:100%;height:auto;display:block}
 svg{max-width:100%;height:auto;display:block;fill:currentColor;font-family:inherit}
-.right{fill:#2a7f9e}.wrong{fill:#d1495b}.on{fill:#fff}.on,.number{font-size:12px;pointer-events:none}
+.right{fill:#2a7f9e}.wrong{fill:#d1495b}.on{fill:#fff}.confusion text{pointer-events:none}
 .confusion path:hover{stroke:currentColor;opacity:1}.confusion .lines{fill:none;stroke:var(--line);stroke-width:.5}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}.photos figure{margin:0}
 .photos img{height:8rem;max-width:49%;object-fit:contain;object-position:left top;margin-right:1%}
@@ -1239,7 +1239,7 @@ figcaption{font-size:.88rem;overflow-wrap:anywhere}
 @media(max-width:40rem){body{font-size:15px}
 th,td{padding:.3rem .4rem}
 .share{min-width:4.2rem}
-svg.confusion{min-width:34rem}svg.many{min-width:62rem}
+svg.many{min-width:62rem}
 .photos{grid-template-columns:1fr 1fr;gap:.8rem}
 .photos img{height:auto;width:48%}.photos img:only-of-type{width:75%}}
 """
