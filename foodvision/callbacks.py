@@ -129,17 +129,31 @@ class BestModel(keras.callbacks.Callback):
         path: str | Path,  # The `.keras` file to keep
         classifier: keras.Model,  # What is saved and restored; it shares its layers with the model that trains
         best: float = math.inf,  # The lowest validation loss of the stages before
+        head: str | Path | None = None,  # Where only a head trains: an `.npz` file to keep that in, as it is quickly written
+        seconds: float = 10.0,  # Where only a head trains: write the whole classifier no more often
     ):
         super().__init__()
         self.path, self.classifier, self.best = Path(path), classifier, best
+        self.head, self.seconds, self.saved_at, self.newest_is_best = head and Path(head), seconds, -math.inf, False
 
     def on_epoch_end(self, epoch, logs=None):
-        if logs["val_loss"] < self.best:
+        self.newest_is_best = logs["val_loss"] < self.best
+        if self.newest_is_best:
             self.best = float(logs["val_loss"])
-            save_model(self.classifier, self.path)
+            if self.head:
+                with writing(self.head) as part:
+                    np.savez(part, *map(keras.ops.convert_to_numpy, self.model.variables))
+            if not self.head or time.monotonic() - self.saved_at > self.seconds:
+                save_model(self.classifier, self.path)
+                self.saved_at = time.monotonic()
 
     def on_train_end(self, logs=None):
-        if self.path.exists():
+        if self.head and self.head.exists():
+            with np.load(self.head, allow_pickle=False) as arrays:
+                for variable, name in zip(self.model.variables, arrays.files, strict=True):
+                    variable.assign(arrays[name])
+            save_model(self.classifier, self.path)
+        elif self.path.exists() and not self.newest_is_best:
             self.classifier.load_weights(self.path)
 
 # %% ../nbs/05_callbacks.ipynb #98f34a66

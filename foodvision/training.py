@@ -48,13 +48,13 @@ def backbone_features(
     "Pooled features of every photo, from the cache where they are there"
     folder = folder or cache_folder("features")
     place = folder / _digest(extractor, key, decoded.split.names)
-    per_shard, shards = shard_batches * batch_size, []
+    per_shard, shards, compute = shard_batches * batch_size, [], _compiled(extractor)
     with tqdm(total=len(decoded), desc="Backbone", unit="photo") as bar:
         for first in range(0, len(decoded), per_shard):
             shard = _read_shard(place / f"{first:08d}.npz")
             if shard is None:
                 part = _part(decoded, first, first + per_shard)
-                shard = extractor.predict(evaluation_batches(part, batch_size), verbose=0).astype("float32")
+                shard = np.concatenate([compute(images) for images, _ in evaluation_batches(part, batch_size)])
                 with writing(place / f"{first:08d}.npz") as path:
                     np.savez(path, features=shard)
             shards.append(shard)
@@ -66,6 +66,13 @@ def backbone_features(
     return np.concatenate(shards)
 
 # %% ../nbs/06_training.ipynb #a8db578a
+def _compiled(model):
+    "A model as one graph for batches of any length; `predict` would build another for the shorter last batch"
+    image = model.inputs[0]
+    return tf.function(lambda batch: tf.cast(model(batch, training=False), "float32"),
+                       input_signature=[tf.TensorSpec((None, *image.shape[1:]), image.dtype)])  # fmt: skip
+
+
 def _part(decoded, first, last):
     "Photos `first` to `last` of a decoded split"
     return replace(decoded, split=decoded.split.take(slice(first, last)), images=decoded.images[first:last])
@@ -122,7 +129,8 @@ def _fit_stage(run, stage, title, model, classifier, batches, steps, validation,
     callbacks = [
         history, StopOnBadLoss(), *[reduce][: config.schedule == "plateau"],
         keras.callbacks.EarlyStopping(patience=config.early_stopping_patience, **watch),
-        BestModel(run.model_path, classifier, min((row["val_loss"] for row in before), default=float("inf"))),
+        BestModel(run.model_path, classifier, min((row["val_loss"] for row in before), default=float("inf")),
+                  head=run.path / "backup" / "best_head.npz" if stage == "feature_extraction" else None),
         TensorBoardLog(run.path / "tensorboard", history), progress, *[make(history) for make in extra],
     ]  # fmt: skip
     resumable = Resumable(
