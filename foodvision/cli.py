@@ -426,7 +426,7 @@ def audit(
 
 # %% ../nbs/11_cli.ipynb #98136a62
 def bench(
-    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, prediction (of a run) or tutorial_recipe
+    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, feeding, prediction (of a run) or tutorial_recipe
     options: tuple[str, ...],  # Options of the benchmark; `foodvision bench pipeline --help` lists them
 ):
     "Measure on this machine, side by side with what people use today; needs the source folder."
@@ -436,7 +436,7 @@ def bench(
     if not (folder / "measure.py").exists():
         raise UserError("The benchmarks come with the sources, not with the package. Get them with: "
                         "git clone https://github.com/foodvision/foodvision")
-    known = ("stage1", "pipeline", "startup", "memory", "peers", "recipe", "audit", "prediction", "tutorial_recipe")
+    known = ("stage1", "pipeline", "startup", "memory", "peers", "recipe", "audit", "feeding", "prediction", "tutorial_recipe")
     if name not in known:
         raise UserError(f"No benchmark is called {name}. There are: {', '.join(known)}")
     return subprocess.call([sys.executable, str(folder / f"{name}.py"), *options])
