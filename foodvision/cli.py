@@ -87,19 +87,9 @@ def train(
     **settings: Config,  # Every setting of the training, under its own name
 ):
     "Train a classifier in two stages, measure it on the test photos and write its report."
-    changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
-    if resume:
-        if worker_index == 0:
-            Run.open(resume)
-        if run or config or changed:
-            given = ", ".join((["run"] if run else []) + (["config"] if config else []) + list(changed))
-            raise UserError(f"--resume carries on with the run's own settings; leave out: {given}")
-        chosen, folder = None, Path(resume)
-    else:
-        chosen = Config.from_dict({**(_settings_in(config) if config else {}), **changed})
-        if dry_run:
-            return plan(**chosen.to_dict())
-        folder = _new_folder(run or f"runs/{Path(chosen.data).name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    chosen, folder = _choose(run, resume, config, settings, here=worker_index == 0)
+    if dry_run and chosen:
+        return plan(**chosen.to_dict())
     if workers != 1 and not coordinator:
         return _launch(workers, folder, dict(run="" if resume else str(folder), resume=resume, overwrite=overwrite,
             accept_changes=accept_changes, devices=devices, evaluate=evaluate, config=config, **settings))  # fmt: skip
@@ -108,11 +98,11 @@ def train(
     from foodvision.distribution import Workers, join
     from foodvision.training import train as train_run
 
-    if not resume and worker_index == 0:
+    if chosen and worker_index == 0:
         Run.check_free(folder, overwrite)
-    job = {**chosen.to_dict(), "resume": False} if chosen else {"resume": True}
+    job = {"resuming": bool(resume), **(chosen.to_dict() if chosen else {})}
     joined = join(coordinator, worker_index, workers, job) if coordinator else Workers()
-    if not resume and joined.count == 1:
+    if chosen and joined.count == 1:
         _say_price(chosen)
     finished = train_run(chosen, folder, overwrite, bool(resume), accept_changes, devices, joined)
     if worker_index:
@@ -173,6 +163,9 @@ def _pass_on(number, processes):
 
 def _worker(options, index):
     "What a process of `_launch` does: train, silently but for worker 0, and end if the command that started it is gone"
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())  # its own lock is for processes, and would be told as leaked if this one ends early
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     if index:
@@ -204,6 +197,20 @@ def plan(
     print(plan_run(config))
 
 # %% ../nbs/11_cli.ipynb #3ab86074
+def _choose(run, resume, config, settings, here):
+    "The settings and the folder that a call of `train` asks for; no settings for a run to resume, which is `here` or elsewhere"
+    changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
+    if not resume:
+        chosen = Config.from_dict({**(_settings_in(config) if config else {}), **changed})
+        return chosen, _new_folder(run or f"runs/{Path(chosen.data).name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if here:
+        Run.open(resume)
+    if run or config or changed:
+        given = ", ".join((["run"] if run else []) + (["config"] if config else []) + list(changed))
+        raise UserError(f"--resume carries on with the run's own settings; leave out: {given}")
+    return None, Path(resume)
+
+
 def _settings_in(path):
     "The settings in a JSON file; `UserError` where it is none"
     try:

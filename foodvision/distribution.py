@@ -297,15 +297,17 @@ def join(
     index: int,  # Which worker this process is, from 0
     total: int,  # How many there are
     job: dict | None = None,  # What must be the same on all, besides their number and the packages: JSON values by name
-    seconds: float = 60.0,  # How long to wait for the others
+    seconds: float = 120.0,  # How long to wait for the others
 ) -> Workers:  # Connected to the others
     """Find the other workers and start TensorFlow's collective operations; call it before anything else of TensorFlow.
 
     Raises `UserError` if the others do not come in time, or have other versions, another number of workers, another job.
     From then on a worker that is lost, or that fails, ends all others within `SILENCE_SECONDS`.
     """
-    if total < 2 or not 0 <= index < total:
-        raise UserError(f"worker_index must be from 0 to workers - 1; they are {index} and {total}")
+    if total < 2:
+        raise UserError(f"A coordinator is for two workers or more; workers is {total}")
+    if not 0 <= index < total:
+        raise UserError(f"worker_index must be from 0 to {total - 1}, and is {index}")
     host, port = _address(coordinator)
     workers = Workers(total, index)
     meet = _welcome if workers.is_first else _call

@@ -390,7 +390,7 @@ def train(
     with workers.together(), device_scope(devices) as names, _own_folder(workers, directory, resume) as folder:
         return _train(config, folder, overwrite, resume, accept_changes, names, workers)
 
-
+# %% ../nbs/06_training.ipynb #5c1e0a23
 def _train(config, directory, overwrite, resume, accept_changes, names, workers):
     "What one worker does in a training"
     run = _open_to_resume(config, directory) if resume else None

@@ -13,7 +13,8 @@ import yaml
 from conftest import BIN, ROOT, run
 from test_failures import make_backbone, make_photos
 
-SETTINGS = ["--weights", "none", "--image-size", "32", "--batch-size", "6", "--feature-epochs", "2", "--fine-tune-epochs", "3",
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+SETTINGS = ["--weights", "none", "--image-size", "32", "--batch-size", "6", "--feature-epochs", "2", "--fine-tune-epochs", "20",
             "--early-stopping-patience", "100", "--fine-tune-learning-rate", "3e-3", "--dropout", "0", "--no-head-search",
             "--backup-steps", "1"]  # fmt: skip
 TWO_PROCESSORS = (
@@ -80,11 +81,12 @@ def children(pid):
 def test_one_of_four_is_killed_and_two_carry_on(words, start, alone, tmp_path):
     folder = tmp_path / "run"
     process = start(BIN / "foodvision", *words, "--run", folder, "--workers", 4)
-    ends = time.monotonic() + 240
-    while len(rows(folder)) < 3 and process.poll() is None and time.monotonic() < ends:
+    while not rows(folder) and process.poll() is None:
         time.sleep(0.02)
     workers = children(process.pid)
-    assert len(workers) == 4, process.communicate(timeout=60)
+    while len(rows(folder)) < 3 and process.poll() is None:
+        time.sleep(0.01)
+    assert len(workers) == 4 and process.poll() is None
     os.kill(workers[2], signal.SIGKILL)
     killed = time.monotonic()
     _, errors = process.communicate(timeout=60)
@@ -107,9 +109,8 @@ def test_one_of_four_is_killed_and_two_carry_on(words, start, alone, tmp_path):
 
 def test_two_devices_stopped_and_one_carries_on(words, start, alone, tmp_path):
     process = start(BIN / "python", "-c", TWO_PROCESSORS, *words, "--run", tmp_path / "run", "--devices", "all")
-    ends = time.monotonic() + 240
-    while len(rows(tmp_path / "run")) < 3 and process.poll() is None and time.monotonic() < ends:
-        time.sleep(0.02)
+    while len(rows(tmp_path / "run")) < 3 and process.poll() is None:
+        time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, errors
