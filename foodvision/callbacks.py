@@ -448,7 +448,7 @@ class Resumable(keras.callbacks.CallbackList):
         "Write a backup of everything as it is now"
         for callback in self.callbacks:
             getattr(callback, "before_backup", lambda: None)()
-        remembered = [{name: getattr(callback, name) for name in _remembered(callback)} for callback in self.callbacks]
+        remembered = [{name: getattr(callback, name) for name in _remembered(callback)} for callback in self._lasting()]
         state = {
             "stage": self.stage, "epoch": epoch, "step": step, "stopped": bool(self.model.stop_training),
             "last": last or {}, "callbacks": remembered, "log_sizes": self._log_sizes(),
@@ -465,10 +465,14 @@ class Resumable(keras.callbacks.CallbackList):
             variable.assign(array)
         if state["step"] == 0:
             self.model.reset_metrics()  # at an epoch's end they hold the sums of the validation
-        for callback, attributes in zip(self.callbacks, state["callbacks"], strict=True):
+        for callback, attributes in zip(self._lasting(), state["callbacks"], strict=True):
             for name, value in attributes.items():
                 setattr(callback, name, value)
         self.saved_at = time.monotonic()
+
+    def _lasting(self):
+        "The callbacks that have something to remember; the others may be other ones after a resume"
+        return [callback for callback in self.callbacks if _remembered(callback)]
 
     def _log_sizes(self):
         "Length in bytes of every TensorBoard file, by its place in the log folder"
