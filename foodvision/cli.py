@@ -463,7 +463,7 @@ def bench(
     if not (folder / "measure.py").exists():
         raise UserError("The benchmarks come with the sources, not with the package. Get them with: "
                         "git clone https://github.com/foodvision/foodvision")
-    known = ("stage1", "pipeline", "startup", "memory", "peers", "recipe", "audit", "ablation", "web", "feeding", "prediction", "tutorial_recipe")
+    known = "stage1 pipeline startup memory peers recipe audit ablation web feeding prediction tutorial_recipe".split()
     if name not in known:
         raise UserError(f"No benchmark is called {name}. There are: {', '.join(known)}")
     return subprocess.call([sys.executable, str(folder / f"{name}.py"), *options])
