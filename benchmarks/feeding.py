@@ -5,6 +5,7 @@ machine has no cores to add, so what is measured is what the service costs, and 
 away from the process that trains. The consumer is one that asks without end, and one that is busy for a while with
 each batch, as a device is; for it, what counts is how long it waits.
 """
+import contextlib
 import socket
 import subprocess
 import sys
@@ -85,10 +86,11 @@ def main():
     decoded = decode_split(data.train, chosen.image_size, progress=False)
     count = 1 if chosen.quick else 2 * (len(data.train) // BATCH_SIZE)
     chain = tutorial_batches([data.train], chosen.image_size, shuffle=False).repeat()
-    with Service(1) as one, Service(2) as two:
+    with contextlib.ExitStack() as stack:
+        services = {f"service, {workers} worker{'s' * (workers > 1)}": stack.enter_context(Service(workers)).feed(chain)
+                    for workers in ((1,) if chosen.quick else (1, 2))}  # fmt: skip
         kept = training_batches(decoded, BATCH_SIZE, 42, chosen.image_size, augment=False)
-        fed = {"decoded here": chain, "service, 1 worker": one.feed(chain), "service, 2 workers": two.feed(chain),
-               "decoded once and kept": kept}  # fmt: skip
+        fed = {"decoded here": chain, **services, "decoded once and kept": kept}
         asking = measure.in_turn({name: lambda b=b: consume(b, count, 0)[0] for name, b in fed.items()}, chosen.repeats)
         busy = 0.1
         device = measure.in_turn({name: lambda b=b: consume(b, count, busy) for name, b in fed.items()}, chosen.repeats)
@@ -96,9 +98,10 @@ def main():
     waits = {name: [max(wait, 0.01) for _, wait in values] for name, values in device.items()}
     report.table(f"Time that a device waits which needs {busy * 1000:.0f} ms for a batch of {BATCH_SIZE}", "% of the time", waits,
                  "decoded here")  # fmt: skip
-    cost = 1 / rows["service, 2 workers"]["times"]["median"]
+    largest = list(services)[-1]
+    cost = 1 / rows[largest]["times"]["median"]
     report.remark("On one machine, where the workers share its cores, decoding here is "
-                  f"{cost:.1f} times as fast as the service with two workers.")  # fmt: skip
+                  f"{cost:.1f} times as fast as the {largest}.")  # fmt: skip
     here, there = (rows[name]["median"] for name in ("decoded here", "decoded once and kept"))
     report.remark(f"Keeping the pixels is {there / here:.0f} times as fast as decoding: the service can pay only where they "
                   "fit neither into memory nor onto the disk, and the machines that decode have cores to spare.")  # fmt: skip

@@ -147,7 +147,7 @@ def _launch(count, folder, options) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    codes = [process.exitcode for process in processes]
+    codes = [process.exitcode or 0 for process in processes]
     if codes[0] < 0:  # it cannot speak for itself
         raise UserError(f"Worker 0 of {count} was ended by signal {-codes[0]}. "
                         f"Carry on with: foodvision train --resume {folder} --workers {count}", 1)  # fmt: skip

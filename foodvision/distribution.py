@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 
 import keras
 import numpy as np
@@ -124,7 +125,9 @@ class Workers:
         self.advice = ""  # what a person can do when a worker is lost; told with the error
         self.lines: dict = {}  # connections to the others, by their index
         self.closed, self._keys = False, count(1)
-        self.asked = self.agreed = None  # TensorFlow variables, made by the first `DataParallel`: who was asked to stop
+        self.asked: Any = None  # TensorFlow variables, made by the first `DataParallel`: the signal that this worker got,
+        self.agreed: Any = None  # and the one on which all will stop
+        self.engine: Any = None  # keeps TensorFlow's servers alive
 
     @property
     def is_first(self) -> bool:

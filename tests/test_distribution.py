@@ -74,7 +74,7 @@ def assert_close_runs(one, other):
 
 def children(pid):
     "Processes that a process started, in the order of their starts; those that keep track of others left out"
-    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True).stdout
+    listed = subprocess.run(["ps", "-o", "pid=", "-o", "args=", "--ppid", str(pid)], capture_output=True, text=True).stdout
     return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
 
 
