@@ -264,7 +264,8 @@ def _compared(row, table):
     "How a row stands beside the baseline"
     if table["better"] == "more":
         mean, low, high = (row["more"][name] for name in ("mean", "low", "high"))
-        return "0" if row["name"] == table["baseline"] else f"{mean:+.2g} ({low:+.2g} to {high:+.2g})"
+        interval = f" ({low:+.2g} to {high:+.2g})" if len(row["values"]) > 1 else ""
+        return "0" if row["name"] == table["baseline"] else f"{mean:+.2g}{interval}"
     times = row["times"]
     return "1" if row["name"] == table["baseline"] else (
         f"{number(times['median'])} ({number(times['low'])} to {number(times['high'])})")  # fmt: skip

@@ -82,7 +82,8 @@ def make_links(folder, count):
 
 def measure_growth(report, chosen, counts):
     "Peaks for each kind of work and number of photos"
-    peaks, grown, kinds = {}, {}, list(WORK)[: 3 if chosen.quick else None]
+    peaks, grown = {}, {}
+    kinds = [kind for kind in WORK if kind in ("import", chosen.only or kind)][: 3 if chosen.quick else None]
     with tempfile.TemporaryDirectory(dir=chosen.folder or None) as folder:
         places = {count: make_links(Path(folder) / str(count), count) for count in counts}
         runs = {(kind, count): [sys.executable, __file__, "--work", kind, "--folder", place, "--json", "{json}"]
@@ -116,6 +117,8 @@ def measure_demo(report, chosen):
 def main():
     parser = measure.options(__doc__.splitlines()[0], repeats=2)
     parser.add_argument("--photos", type=int, default=100_000, help="the most photos (default: 100000)")
+    parser.add_argument("--only", default="", choices=["", *WORK], help="only this kind of work (default: all, and the demo)")
+    parser.add_argument("--name", default="memory", help="name of the files written (default: memory)")
     parser.add_argument("--folder", default="", help="where the temporary folder of photos is made")
     parser.add_argument("--work", default="", choices=["", *WORK], help="for this script itself")
     parser.add_argument("--json", default="", help="for this script itself")
@@ -130,9 +133,9 @@ def main():
     counts = [200, 400] if chosen.quick else [chosen.photos // 100, chosen.photos // 10, chosen.photos]
     if chosen.quick:
         chosen.repeats = 1
-    report = measure.Report("memory", "Memory", chosen)
+    report = measure.Report(chosen.name, "Memory", chosen)
     measure_growth(report, chosen, counts)
-    if not chosen.quick:
+    if not chosen.quick and not chosen.only:
         measure_demo(report, chosen)
     report.write()
 

@@ -129,17 +129,31 @@ class BestModel(keras.callbacks.Callback):
         path: str | Path,  # The `.keras` file to keep
         classifier: keras.Model,  # What is saved and restored; it shares its layers with the model that trains
         best: float = math.inf,  # The lowest validation loss of the stages before
+        head: str | Path | None = None,  # Where only a head trains: an `.npz` file to keep that in, as it is quickly written
+        seconds: float = 10.0,  # Where only a head trains: write the whole classifier no more often
     ):
         super().__init__()
         self.path, self.classifier, self.best = Path(path), classifier, best
+        self.head, self.seconds, self.saved_at, self.newest_is_best = head and Path(head), seconds, -math.inf, False
 
     def on_epoch_end(self, epoch, logs=None):
-        if logs["val_loss"] < self.best:
+        self.newest_is_best = logs["val_loss"] < self.best
+        if self.newest_is_best:
             self.best = float(logs["val_loss"])
-            save_model(self.classifier, self.path)
+            if self.head:
+                with writing(self.head) as part:
+                    np.savez(part, *map(keras.ops.convert_to_numpy, self.model.variables))
+            if not self.head or time.monotonic() - self.saved_at > self.seconds:
+                save_model(self.classifier, self.path)
+                self.saved_at = time.monotonic()
 
     def on_train_end(self, logs=None):
-        if self.path.exists():
+        if self.head and self.head.exists():
+            with np.load(self.head, allow_pickle=False) as arrays:
+                for variable, name in zip(self.model.variables, arrays.files, strict=True):
+                    variable.assign(arrays[name])
+            save_model(self.classifier, self.path)
+        elif self.path.exists() and not self.newest_is_best:
             self.classifier.load_weights(self.path)
 
 # %% ../nbs/05_callbacks.ipynb #98f34a66
@@ -434,7 +448,7 @@ class Resumable(keras.callbacks.CallbackList):
         "Write a backup of everything as it is now"
         for callback in self.callbacks:
             getattr(callback, "before_backup", lambda: None)()
-        remembered = [{name: getattr(callback, name) for name in _remembered(callback)} for callback in self.callbacks]
+        remembered = [{name: getattr(callback, name) for name in _remembered(callback)} for callback in self._lasting()]
         state = {
             "stage": self.stage, "epoch": epoch, "step": step, "stopped": bool(self.model.stop_training),
             "last": last or {}, "callbacks": remembered, "log_sizes": self._log_sizes(),
@@ -451,10 +465,14 @@ class Resumable(keras.callbacks.CallbackList):
             variable.assign(array)
         if state["step"] == 0:
             self.model.reset_metrics()  # at an epoch's end they hold the sums of the validation
-        for callback, attributes in zip(self.callbacks, state["callbacks"], strict=True):
+        for callback, attributes in zip(self._lasting(), state["callbacks"], strict=True):
             for name, value in attributes.items():
                 setattr(callback, name, value)
         self.saved_at = time.monotonic()
+
+    def _lasting(self):
+        "The callbacks that have something to remember; the others may be other ones after a resume"
+        return [callback for callback in self.callbacks if _remembered(callback)]
 
     def _log_sizes(self):
         "Length in bytes of every TensorBoard file, by its place in the log folder"

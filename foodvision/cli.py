@@ -9,11 +9,16 @@ __all__ = ['COMMANDS', 'train', 'plan', 'evaluate', 'predict', 'export', 'app', 
 import argparse
 import inspect
 import json
+import multiprocessing
 import os
+import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import fields, is_dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from fastcore.docments import docments
@@ -74,37 +79,100 @@ def train(
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
     dry_run: bool = False,  # Measure a few steps, say what the training would take, and stop
     evaluate: bool = True,  # Measure the finished model on the test photos and write the report
+    devices: str = "1",  # Devices of this machine that share each batch: a number, or `all`
+    workers: int = 1,  # Processes that share each batch; all are started here, unless --coordinator says where to meet
+    coordinator: str = "",  # For workers on several machines: host:port of worker 0, the same on all
+    worker_index: int = 0,  # For workers on several machines: which one this is, from 0; worker 0 writes the run
     config: str = "",  # A JSON file of settings to start from, such as recipes/food101.json; options given here win over it
     **settings: Config,  # Every setting of the training, under its own name
 ):
     "Train a classifier in two stages, measure it on the test photos and write its report."
-    changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
-    if resume:
-        Run.open(resume)
-        if run or config or changed:
-            given = ", ".join((["run"] if run else []) + (["config"] if config else []) + list(changed))
-            raise UserError(f"--resume carries on with the run's own settings; leave out: {given}")
-        chosen, folder = None, Path(resume)
-        print(f"Resuming the run in {folder}", flush=True)
-    else:
-        chosen = Config.from_dict({**(_settings_in(config) if config else {}), **changed})
-        if dry_run:
-            return plan(**chosen.to_dict())
-        folder = _new_folder(run or f"runs/{Path(chosen.data).name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        print(f"Training {chosen.backbone} on {chosen.data} at {chosen.image_size} pixels", flush=True)
-        print(f"The run goes to {folder}", flush=True)
+    chosen, folder = _choose(run, resume, config, settings, here=worker_index == 0)
+    if dry_run and chosen:
+        return plan(**chosen.to_dict())
+    if workers != 1 and not coordinator:
+        return _launch(workers, folder, dict(run="" if resume else str(folder), resume=resume, overwrite=overwrite,
+            accept_changes=accept_changes, devices=devices, evaluate=evaluate, config=config, **settings))  # fmt: skip
+    _say_begin(chosen, folder)
     _import_tensorflow()
+    from foodvision.distribution import Workers, join
     from foodvision.training import train as train_run
 
-    if not resume:
+    if chosen and worker_index == 0:
         Run.check_free(folder, overwrite)
+    job = {"resuming": bool(resume), **(chosen.to_dict() if chosen else {})}
+    joined = join(coordinator, worker_index, workers, job) if coordinator else Workers()
+    if chosen and joined.count == 1:
         _say_price(chosen)
-    finished = train_run(chosen, folder, overwrite, bool(resume), accept_changes)
+    finished = train_run(chosen, folder, overwrite, bool(resume), accept_changes, devices, joined)
+    if worker_index:
+        return
     for note in finished.info["data"]["notes"]:
         print(f"Note: {note}")
     if evaluate:
         _report(finished)
     print(f"Run: {finished.path}")
+
+# %% ../nbs/11_cli.ipynb #5c1e0a32
+def _say_begin(config, folder):
+    "Print what is about to be done"
+    if config:
+        print(f"Training {config.backbone} on {config.data} at {config.image_size} pixels", flush=True)
+        print(f"The run goes to {folder}", flush=True)
+    else:
+        print(f"Resuming the run in {folder}", flush=True)
+
+
+def _launch(count, folder, options) -> int:
+    "Train with `count` processes of this machine; the exit code of the first that did not end well, else 0"
+    if count < 1:
+        raise UserError(f"workers must be 1 or more, and is {count}")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        coordinator = f"127.0.0.1:{server.getsockname()[1]}"
+    context, options = multiprocessing.get_context("spawn"), {**options, "workers": count, "coordinator": coordinator}
+    processes = [context.Process(target=_worker, args=(options, index), daemon=True) for index in range(count)]
+    for process in processes:
+        process.start()
+    before = {number: signal.signal(number, lambda number, frame: _pass_on(number, processes))
+              for number in (signal.SIGTERM, signal.SIGINT)}  # fmt: skip
+    try:
+        running, ended = list(processes), None
+        while running:
+            left = None if ended is None else max(0.0, ended + 45 - time.monotonic())
+            if not wait([process.sentinel for process in running], left):
+                _pass_on(signal.SIGKILL, running)
+            running = [process for process in running if process.is_alive()]
+            if ended is None and any(process.exitcode for process in processes):
+                ended = time.monotonic()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    codes = [process.exitcode or 0 for process in processes]
+    if codes[0] < 0:  # it cannot speak for itself
+        raise UserError(f"Worker 0 of {count} was ended by signal {-codes[0]}. "
+                        f"Carry on with: foodvision train --resume {folder} --workers {count}", 1)  # fmt: skip
+    return codes[0] or next((1 if code < 0 else code for code in codes if code), 0)
+
+# %% ../nbs/11_cli.ipynb #5c1e0a33
+def _pass_on(number, processes):
+    "Send a signal to processes that are there"
+    for process in processes:
+        if process.is_alive() and process.pid:
+            os.kill(process.pid, number)
+
+
+def _worker(options, index):
+    "What a process of `_launch` does: train, silently but for worker 0, and end if the command that started it is gone"
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())  # its own lock is for processes, and would be told as leaked if this one ends early
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    if index:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+    sys.exit(_call("train", {**options, "worker_index": index}))
 
 # %% ../nbs/11_cli.ipynb #5474297b
 def _say_price(config):
@@ -129,6 +197,20 @@ def plan(
     print(plan_run(config))
 
 # %% ../nbs/11_cli.ipynb #3ab86074
+def _choose(run, resume, config, settings, here):
+    "The settings and the folder that a call of `train` asks for; no settings for a run to resume, which is `here` or elsewhere"
+    changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
+    if not resume:
+        chosen = Config.from_dict({**(_settings_in(config) if config else {}), **changed})
+        return chosen, _new_folder(run or f"runs/{Path(chosen.data).name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if here:
+        Run.open(resume)
+    if run or config or changed:
+        given = ", ".join((["run"] if run else []) + (["config"] if config else []) + list(changed))
+        raise UserError(f"--resume carries on with the run's own settings; leave out: {given}")
+    return None, Path(resume)
+
+
 def _settings_in(path):
     "The settings in a JSON file; `UserError` where it is none"
     try:
@@ -371,7 +453,7 @@ def audit(
 
 # %% ../nbs/11_cli.ipynb #98136a62
 def bench(
-    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, web, prediction (of a run) or tutorial_recipe
+    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, ablation, web, feeding, prediction (of a run) or tutorial_recipe
     options: tuple[str, ...],  # Options of the benchmark; `foodvision bench pipeline --help` lists them
 ):
     "Measure on this machine, side by side with what people use today; needs the source folder."
@@ -381,7 +463,7 @@ def bench(
     if not (folder / "measure.py").exists():
         raise UserError("The benchmarks come with the sources, not with the package. Get them with: "
                         "git clone https://github.com/foodvision/foodvision")
-    known = ("stage1", "pipeline", "startup", "memory", "peers", "recipe", "audit", "web", "prediction", "tutorial_recipe")
+    known = "stage1 pipeline startup memory peers recipe audit ablation web feeding prediction tutorial_recipe".split()
     if name not in known:
         raise UserError(f"No benchmark is called {name}. There are: {', '.join(known)}")
     return subprocess.call([sys.executable, str(folder / f"{name}.py"), *options])
@@ -397,7 +479,11 @@ def main(
     "Run a command; the entry point `foodvision`"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, by the command
     options = vars(_parser().parse_args(arguments))
-    command = options.pop("command")
+    return _call(options.pop("command"), options)
+
+
+def _call(command, options) -> int:
+    "Run a command; what goes wrong becomes a line and an exit code"
     try:
         return COMMANDS[command](**options) or 0
     except UserError as error:

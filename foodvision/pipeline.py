@@ -166,6 +166,12 @@ def _as_it_is(batches: tf.data.Dataset) -> tf.data.Dataset:
     options.experimental_optimization.apply_default_optimizations = False
     return batches.with_options(options)
 
+# %% ../nbs/02_pipeline.ipynb #5c1e0a12
+def _in_slice(number, size, part):
+    "Where in a batch of `size` photos those of a slice stand, and their weight: 0 for one that only fills the slice up"
+    place = part[0] * -(-size // part[1]) + number
+    return tf.minimum(place, size - 1), tf.cast(place < size, tf.float32)
+
 # %% ../nbs/02_pipeline.ipynb #6f7ea633
 def training_batches(
     decoded: DecodedSplit,  # The photos, from `decode_split`
@@ -175,37 +181,43 @@ def training_batches(
     augment: bool = True,  # Random crop, flip and colour; `decoded` should then be about 9/8 of `image_size`
     epoch: int = 0,  # Where to begin: epochs done
     step: int = 0,  # Where to begin: steps done in this epoch
+    part: tuple[int, int] = (0, 1),  # Which of how many slices of each batch, for one of several workers
 ) -> tf.data.Dataset:  # Endless batches: uint8 (b, image_size, image_size, 3), int32 (b,)
     """Shuffled batches without end; each is a pure function of the seed and its global position.
 
     The batch at `epoch`, `step` is the same whether one begins there or arrives from the first. An epoch has
-    `steps_per_epoch(len(decoded), batch_size)` steps. Raises `UserError` if the decoded size does not fit.
+    `steps_per_epoch(len(decoded), batch_size)` steps. Slices, where there are several, are of one size and have a
+    third tensor, float32 (b,): 0 for photos that only fill up. Raises `UserError` if the decoded size does not fit.
     """
     if decoded.size < image_size or (not augment and decoded.size != image_size):
         wanted = f"at least {image_size}" if augment else f"exactly {image_size}, as nothing is cropped,"
         raise UserError(f"The photos are decoded to {decoded.size} pixels; {wanted} is needed here")
     n, per_batch = len(decoded), min(batch_size, len(decoded))
-    per_epoch = steps_per_epoch(n, batch_size) * per_batch
+    per_epoch, per_slice = steps_per_epoch(n, batch_size) * per_batch, -(-per_batch // part[1])
     images, labels = _share(decoded.images), _share(decoded.labels)
 
-    def photos_at(position):
+    def photos_at(number):
+        place, weight = _in_slice(number % per_slice, per_batch, part)
+        position = number // per_slice * per_batch + place
         index = _photo_at(position, n, per_epoch, seed)
         image = tf.gather(images, index)
         if augment:
             image = augment_image(image, image_size, tf.stack([tf.constant(seed, tf.int64), position]))
-        return image, tf.gather(labels, index)
+        return (image, tf.gather(labels, index), weight)[: 2 + (part[1] > 1)]
 
-    positions = tf.data.Dataset.range(epoch * per_epoch + step * per_batch, 2**62)
+    steps = epoch * steps_per_epoch(n, batch_size) + step
+    numbers = tf.data.Dataset.range(steps * per_slice, 2**60 // per_batch)
     if augment:
-        batches = positions.map(photos_at, num_parallel_calls=tf.data.AUTOTUNE).batch(per_batch, drop_remainder=True)
+        batches = numbers.map(photos_at, num_parallel_calls=tf.data.AUTOTUNE).batch(per_slice, drop_remainder=True)
     else:
-        batches = positions.batch(per_batch, drop_remainder=True).map(photos_at, num_parallel_calls=tf.data.AUTOTUNE)
+        batches = numbers.batch(per_slice, drop_remainder=True).map(photos_at, num_parallel_calls=tf.data.AUTOTUNE)
     return _as_it_is(batches.prefetch(tf.data.AUTOTUNE))
 
 # %% ../nbs/02_pipeline.ipynb #d09bda0c
 def evaluation_batches(
     decoded: DecodedSplit,  # The photos, decoded at the model's image size
     batch_size: int,  # Photos a batch; the last one may have fewer
+    part: tuple[int, int] = (0, 1),  # Which of how many slices of each batch, as in `training_batches`
 ) -> tf.data.Dataset:  # uint8 (b, size, size, 3), int32 (b,); finite, in the order of `decoded`
     "Every photo once, unvaried, in order"
     if batch_size < 1:
@@ -213,7 +225,10 @@ def evaluation_batches(
     images, labels = _share(decoded.images), _share(decoded.labels)
 
     def photos_at(index):
-        return tf.gather(images, index), tf.gather(labels, index)
+        size = tf.size(index, tf.int64)
+        place, weight = _in_slice(tf.range(-(-size // part[1])), size, part)
+        index = tf.gather(index, place)
+        return (tf.gather(images, index), tf.gather(labels, index), weight)[: 2 + (part[1] > 1)]
 
     batches = tf.data.Dataset.range(len(decoded)).batch(batch_size)
     return _as_it_is(batches.map(photos_at, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
@@ -29,12 +30,16 @@ from foodvision.callbacks import (
     Backup, BestModel, ConfusionImage, EpochHistory, Progress, Resumable, StopOnBadLoss, StopRequest, TensorBoardLog,
 )  # fmt: skip
 from .data import PhotoData, load_data
+from .distribution import Agreement, DataParallel, SharedStop, Workers, device_scope, from_first, gather_rows
 from .model import build_model, freeze, parameter_counts, split_model, standardize, unfreeze
 from .pipeline import DecodedSplit, decode_split, evaluation_batches, steps_per_epoch, training_batches
 from .precision import choose_policy, device_summary, make_reproducible, scaled_optimizer
 from .run import Config, Run, UserError, cache_folder, package_versions, writing
 
 # %% ../nbs/06_training.ipynb #29e18a8b
+_ALONE = Workers()
+
+
 def backbone_features(
     extractor: keras.Model,  # Images in, pooled features out: the first part of `split_model`
     decoded: DecodedSplit,  # The photos, decoded at the model's image size
@@ -44,28 +49,41 @@ def backbone_features(
     folder: Path | None = None,  # The cache; the user's cache folder if not given
     gigabytes: float = 4.0,  # Bound on the cache
     stop: StopRequest | None = None,  # Looked at after every shard
+    workers: Workers = _ALONE,  # Each computes every so many-th shard and gets all
 ) -> np.ndarray:  # (n, features) float32, in the order of `decoded`
     "Pooled features of every photo, from the cache where they are there"
     folder = folder or cache_folder("features")
     place = folder / _digest(extractor, key, decoded.split.names)
-    per_shard, shards = shard_batches * batch_size, []
-    with tqdm(total=len(decoded), desc="Backbone", unit="photo") as bar:
-        for first in range(0, len(decoded), per_shard):
+    per_shard, shards, compute = shard_batches * batch_size, [], _compiled(extractor)
+    place.mkdir(parents=True, exist_ok=True)
+    with tqdm(total=len(decoded), desc="Backbone", unit="photo", disable=not workers.is_first) as bar:
+        for start in range(0, len(decoded), per_shard * workers.count):
+            first = start + workers.index * per_shard
             shard = _read_shard(place / f"{first:08d}.npz")
-            if shard is None:
+            if first >= len(decoded):
+                shard = np.zeros((0, extractor.output.shape[-1]), "float32")
+            elif shard is None:
                 part = _part(decoded, first, first + per_shard)
-                shard = extractor.predict(evaluation_batches(part, batch_size), verbose=0).astype("float32")
+                shard = np.concatenate([compute(images) for images, _ in evaluation_batches(part, batch_size)])
                 with writing(place / f"{first:08d}.npz") as path:
                     np.savez(path, features=shard)
-            shards.append(shard)
-            bar.update(len(shard))
+            shards.append(gather_rows(workers, shard))
+            bar.update(len(shards[-1]))
             if stop:
                 stop.check()
     os.utime(place)
-    _bound_cache(folder, gigabytes, keep=place)
+    if workers.is_first:
+        _bound_cache(folder, gigabytes, keep=place)
     return np.concatenate(shards)
 
 # %% ../nbs/06_training.ipynb #a8db578a
+def _compiled(model):
+    "A model as one graph for batches of any length; `predict` would build another for the shorter last batch"
+    image = model.inputs[0]
+    return tf.function(lambda batch: tf.cast(model(batch, training=False), "float32"),
+                       input_signature=[tf.TensorSpec((None, *image.shape[1:]), image.dtype)])  # fmt: skip
+
+
 def _part(decoded, first, last):
     "Photos `first` to `last` of a decoded split"
     return replace(decoded, split=decoded.split.take(slice(first, last)), images=decoded.images[first:last])
@@ -108,25 +126,40 @@ def _optimizer(config: Config, rate: float, weight_decay: float, steps: int, pol
     return scaled_optimizer(keras.optimizers.AdamW(rate, weight_decay), policy)
 
 
-def _fit_stage(run, stage, title, model, classifier, batches, steps, validation, epochs, optimizer, stop, extra=()):
+class _OthersBackup(Backup):
+    "A backup that another worker writes"
+
+    def save(self, state, arrays):
+        pass
+
+    def check(self):
+        pass
+
+
+def _fit_stage(run, stage, title, model, classifier, batches, steps, validation, epochs, optimizer, stop, workers, extra=()):
     "Train `model`, which shares its layers with `classifier`, for a stage of `run`; from its backup if there is one"
     config = run.config
     before = [row for row in run.history if stage == "fine_tuning" and row["stage"] != stage]
     accelerated = bool(device_summary()["accelerators"])
+    if workers.count > 1:  # XLA compiles no exchange between processes
+        model, accelerated = DataParallel(model, workers), False
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], auto_scale_loss=False,
                   jit_compile="auto" if accelerated else False)  # fmt: skip
     history = EpochHistory(run.path / "history.json", stage, steps, before)
     progress = Progress(title, steps, epochs)
     watch = {"monitor": "val_loss", "mode": "min"}
     reduce = keras.callbacks.ReduceLROnPlateau(factor=config.reduce_factor, patience=config.reduce_patience, **watch)
+    writers = [TensorBoardLog(run.path / "tensorboard", history), progress, *[make(history) for make in extra]]
     callbacks = [
-        history, StopOnBadLoss(), *[reduce][: config.schedule == "plateau"],
+        *([Agreement(workers, stop)] if workers.count > 1 else []), history, StopOnBadLoss(), *[reduce][: config.schedule == "plateau"],
         keras.callbacks.EarlyStopping(patience=config.early_stopping_patience, **watch),
-        BestModel(run.model_path, classifier, min((row["val_loss"] for row in before), default=float("inf"))),
-        TensorBoardLog(run.path / "tensorboard", history), progress, *[make(history) for make in extra],
+        BestModel(run.model_path, classifier, min((row["val_loss"] for row in before), default=float("inf")),
+                  head=run.path / "backup" / "best_head.npz" if stage == "feature_extraction" else None),
+        *(writers if workers.is_first else []),
     ]  # fmt: skip
+    backup = (Backup if workers.is_first else _OthersBackup)(run.path / "backup")
     resumable = Resumable(
-        callbacks, model, Backup(run.path / "backup"), stage, steps, len(before), epochs, stop,
+        callbacks, model, backup, stage, steps, len(before), epochs, stop,
         run.path / "tensorboard", config.backup_steps, config.backup_minutes,
     )  # fmt: skip
     epoch = resumable.epoch - len(before)
@@ -193,6 +226,7 @@ def extract_features(
     training: DecodedSplit,  # Training photos at the run's image size
     validation: DecodedSplit,  # Validation photos at the run's image size
     stop: StopRequest | None = None,  # Looked at after every step
+    workers: Workers = _ALONE,  # Who trains together
 ):
     "Stage 1: train the head of `model` on the frozen backbone's features"
     config = run.config
@@ -202,23 +236,23 @@ def extract_features(
     extractor, head = split_model(model)
     key = f"{run.info['data']['fingerprint']} {config.image_size} {run.info['policy']} {config.batch_size}"
     seen, checked = (
-        replace(photos, images=backbone_features(extractor, photos, key, config.batch_size, stop=stop))
+        replace(photos, images=backbone_features(extractor, photos, key, config.batch_size, stop=stop, workers=workers))
         for photos in (training, validation)
     )
     standardize(model, seen.images)
-    settings = _head_settings(run, model, seen, checked)
+    settings = _head_settings(run, model, seen, checked, workers)
     batch = _head_batch(len(seen), config.batch_size)
     steps = steps_per_epoch(len(seen), batch)
     optimizer = _optimizer(config, settings["learning_rate"], settings["weight_decay"], steps * config.feature_epochs,
                            "float32")  # fmt: skip
     batches = lambda epoch, step: training_batches(
-        seen, batch, config.seed, config.image_size, augment=False, epoch=epoch, step=step
+        seen, batch, config.seed, config.image_size, augment=False, epoch=epoch, step=step, part=workers.part
     )
     _fit_stage(run, "feature_extraction", "Stage 1, feature extraction", head, model, batches, steps,
-               evaluation_batches(checked, batch), config.feature_epochs, optimizer, stop)  # fmt: skip
+               evaluation_batches(checked, batch, workers.part), config.feature_epochs, optimizer, stop, workers)  # fmt: skip
 
 # %% ../nbs/06_training.ipynb #7fa35150
-def _head_settings(run, model, seen, checked):
+def _head_settings(run, model, seen, checked, workers):
     "Learning rate, weight decay and dropout of the head: searched for once and kept in the run, or as configured"
     config = run.config
     settings = {"learning_rate": config.head_learning_rate, "weight_decay": config.head_weight_decay,
@@ -227,7 +261,8 @@ def _head_settings(run, model, seen, checked):
         if "head_search" not in run.info:
             scaled = [keras.ops.convert_to_numpy(model.get_layer("standardization")(photos.images))
                       for photos in (seen, checked)]  # fmt: skip
-            run.record(head_search=search_head(scaled[0], seen.labels, scaled[1], checked.labels, config))
+            found = search_head(scaled[0], seen.labels, scaled[1], checked.labels, config)
+            run.record(head_search=from_first(workers, found))
         settings = run.info["head_search"][0]
     model.get_layer("dropout").rate = settings["dropout"]
     return settings
@@ -245,6 +280,7 @@ def fine_tune(
     training: DecodedSplit,  # Training photos; larger than the run's image size if they are augmented
     validation: DecodedSplit,  # Validation photos at the run's image size
     stop: StopRequest | None = None,  # Looked at after every step
+    workers: Workers = _ALONE,  # Who trains together
 ):
     "Stage 2: unfreeze the backbone and train it and the head together at a lower learning rate"
     config = run.config
@@ -256,10 +292,10 @@ def fine_tune(
                            steps * config.fine_tune_epochs, run.info["policy"])  # fmt: skip
     names, logs = run.info["class_names"], run.path / "tensorboard"
     batches = lambda epoch, step: training_batches(
-        training, config.batch_size, config.seed + 1, config.image_size, augment=config.augment, epoch=epoch, step=step
+        training, config.batch_size, config.seed + 1, config.image_size, config.augment, epoch, step, workers.part
     )
-    _fit_stage(run, "fine_tuning", "Stage 2, fine-tuning", fine_tuned, model, batches, steps, checked,
-               config.fine_tune_epochs, optimizer, stop,
+    _fit_stage(run, "fine_tuning", "Stage 2, fine-tuning", fine_tuned, model, batches, steps,
+               evaluation_batches(validation, config.batch_size, workers.part), config.fine_tune_epochs, optimizer, stop, workers,
                extra=[lambda history: ConfusionImage(logs, checked, names, history)])  # fmt: skip
 
 # %% ../nbs/06_training.ipynb #6c3650f6
@@ -347,12 +383,24 @@ def train(
     overwrite: bool = False,  # Remove a run that is there already
     resume: bool = False,  # Carry on with the run in `directory` from its last backup
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
+    devices: str = "1",  # How many of this machine's devices, or `all`
+    workers: Workers = _ALONE,  # Who trains together, from `join`; the first of them writes the run
 ) -> Run:  # The finished run; its model is `run.model_path`
     """Train both stages, or carry on with a training that was stopped.
 
     Raises `UserError` when the call, the data or a photo is wrong, and `Interrupted` when the training was asked to
     stop (SIGTERM, Ctrl-C) and did so with a backup.
     """
+    if workers.count > 1 and devices != "1":
+        raise UserError("Each worker trains on one device: start as many workers as there are devices, and leave out devices")
+    resumed = f"foodvision train --resume {directory}" + (f" --workers {workers.count}" if workers.count > 1 else "")
+    workers.advice = f"Carry on with: {resumed}"
+    with workers.together(), device_scope(devices) as names, _own_folder(workers, directory, resume) as folder:
+        return _train(config, folder, overwrite, resume, accept_changes, names, workers)
+
+# %% ../nbs/06_training.ipynb #5c1e0a23
+def _train(config, directory, overwrite, resume, accept_changes, names, workers):
+    "What one worker does in a training"
     run = _open_to_resume(config, directory) if resume else None
     if run and run.info["complete"]:
         return run
@@ -363,22 +411,50 @@ def train(
         raise UserError("A new run needs its config; only a run that is resumed has one already")
     suspects = _suspects_table(run, config)
     model, training, validation, facts = _prepare(config, suspects)
+    _check_same_photos(workers, facts)
     if run:
-        _check_unchanged(run, facts, accept_changes)
+        _check_unchanged(run, facts, accept_changes or not workers.is_first)
     else:
         run = Run.create(directory, config, overwrite, **facts)
+    run.record(distribution={"devices": len(names), "workers": workers.count})
     _keep_suspects(run, suspects)
-    with StopRequest(f"Stopped, with a backup. Carry on with: foodvision train --resume {run.path}") as stop:
+    message = f"Stopped, with a backup. {workers.advice}"
+    with SharedStop(message, workers) if workers.count > 1 else StopRequest(message) as stop:
         with _explained(run):
-            extract_features(run, model, training, validation, stop)
+            extract_features(run, model, training, validation, stop, workers)
             if config.fine_tune_epochs:
                 if config.augment:
                     larger = round(config.image_size * _AUGMENTED_SCALE)
                     training = decode_split(training.split, larger, config.cache_gigabytes, config.on_bad_image)
-                fine_tune(run, model, training, validation, stop)
+                fine_tune(run, model, training, validation, stop, workers)
     run.record(seconds=_seconds_by_stage(run), complete=True)
     Backup(run.path / "backup").remove()
     return run
+
+# %% ../nbs/06_training.ipynb #5c1e0a22
+@contextmanager
+def _own_folder(workers, directory, resume):
+    "The run's folder on the first worker; on another one a folder for the time being, with the files of a resumed run"
+    files, root = [], Path(directory)
+    if workers.is_first and workers.count > 1 and resume:
+        parts = ("config.json", "history.json", "model.keras", "suspects.csv", "backup/*.backup")
+        files = [str(path.relative_to(root)) for part in parts for path in sorted(Run.open(root).path.glob(part))]
+    with tempfile.TemporaryDirectory() as other:
+        folder = root if workers.is_first else Path(other) / "run"
+        for name in from_first(workers, files):
+            content = from_first(workers, (root / name).read_bytes() if workers.is_first else b"")
+            if not workers.is_first:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+        yield folder
+
+
+def _check_same_photos(workers, facts):
+    "Raise `UserError` on a worker whose photos are not those of the first"
+    mine = [facts["data"]["fingerprint"], facts["data"]["counts"], facts["class_names"]]
+    if mine != from_first(workers, mine):
+        raise UserError(f"Worker {workers.index} has other photos than worker 0, or could not read the same ones; "
+                        "copy the same data to each machine")
 
 # %% ../nbs/06_training.ipynb #32aaf9ae
 def _suspects_table(run, config):

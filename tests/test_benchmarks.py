@@ -8,7 +8,7 @@ from conftest import ROOT, run, succeed
 
 from foodvision.sample import draw_dish
 
-NAMES = ["stage1", "pipeline", "startup", "memory", "peers", "recipe", "audit", "prediction"]
+NAMES = ["stage1", "pipeline", "startup", "memory", "peers", "recipe", "ablation", "audit", "feeding", "prediction"]
 TINY_BACKBONE = (
     "import sys, keras; pixels = keras.Input((32, 32, 3), dtype='uint8');"
     "keras.Model(pixels, keras.layers.Conv2D(4, 3, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))).save(sys.argv[1])"
@@ -49,7 +49,8 @@ def test_benchmark_writes_table_figures_and_picture(name, finished, inputs):
     for table in content["tables"]:
         for row in table["rows"]:
             assert row["low"] <= row["median"] <= row["high"] and len(row["values"]) == content["settings"]["repeats"] == 1
-            assert row["name"] != table["baseline"] or row["times"]["median"] == 1
+            same = row["more"]["mean"] == 0 if table["better"] == "more" else row["times"]["median"] == 1
+            assert row["name"] != table["baseline"] or same
     text = (inputs / "out" / f"{name}.md").read_text()
     assert text in done.stdout and "whose figures mean nothing" in text
     assert (inputs / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -84,6 +85,8 @@ def test_measuring_takes_turns_and_compares_within_a_round():
         "assert rows['b']['times'] == {'median': 4, 'low': 2, 'high': 6} and rows['a']['median'] == 6, rows\n"
         "better = report.table('t', 'photos/s', values, 'a', 'higher')['b']['times']\n"
         "assert better == {'median': 0.25, 'low': 0.1667, 'high': 0.5}, better\n"
+        "more = report.table('t', '%', values, 'a', 'more')['b']['more']\n"
+        "assert more['mean'] == -4.333 and more['low'] < -6 and more['high'] > -3, more\n"
         "report.target('fast', 4, at_least=3); report.target('small', 4, at_most=3)\n"
         "assert [target['met'] for target in report.content['targets']] == [True, False]\n"
     )
