@@ -146,7 +146,7 @@ def test_try_it_answers_within_the_site(browser, address):
     inside.locator("#answer li").nth(4).wait_for()
     page.evaluate("document.documentElement.classList.add('quarto-dark')")  # what the site's switch does
     inside.locator("html[data-theme=dark]").wait_for(state="attached")
-    heights = "[document.getElementById('try-it')].flatMap((f) => [f.clientHeight, f.contentDocument.body.scrollHeight])"
-    outer, inner = page.evaluate(heights)
+    frame = page.locator("#try-it")
+    outer, inner = frame.evaluate("(frame) => [frame.clientHeight, frame.contentDocument.body.scrollHeight]")
     context.close()
     assert outer >= inner, "the frame scrolls"
