@@ -106,7 +106,7 @@ def test_one_of_four_is_killed_and_two_carry_on(words, start, alone, tmp_path):
     assert process.returncode == 0 and "Traceback" not in errors, errors
     assert said.count("Run: ") == 1, "only one worker speaks"
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "history.json", "model.keras", "tensorboard"]
-    writers = {path.name.split(".")[-4] for path in (folder / "tensorboard" / "train").iterdir()}
+    writers = {path.name.split(".")[-3] for path in (folder / "tensorboard" / "train").iterdir()}
     assert len(writers) == 2, "one process of each attempt has written logs"
     assert json.loads((folder / "config.json").read_text())["distribution"] == {"devices": 1, "workers": 2}
     assert_close_runs(alone, folder)
