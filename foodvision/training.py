@@ -241,7 +241,8 @@ def extract_features(
         seen, batch, config.seed, config.image_size, augment=False, epoch=epoch, step=step, part=workers.part
     )
     _fit_stage(run, "feature_extraction", "Stage 1, feature extraction", head, model, batches, steps,
-               evaluation_batches(checked, even_batch(len(checked), batch), workers.part), config.feature_epochs, optimizer, stop, workers)  # fmt: skip
+               evaluation_batches(checked, even_batch(len(checked), batch), workers.part), config.feature_epochs,
+               optimizer, stop, workers)  # fmt: skip
 
 # %% ../nbs/06_training.ipynb #7fa35150
 def _head_settings(run, model, seen, checked, workers):
