@@ -30,7 +30,7 @@ from foodvision.callbacks import (
     Backup, BestModel, ConfusionImage, EpochHistory, Progress, Resumable, StopOnBadLoss, StopRequest, TensorBoardLog,
 )  # fmt: skip
 from .data import PhotoData, load_data
-from .distribution import Agreement, DataParallel, SharedStop, Workers, device_scope, from_first, gather_rows
+from .distribution import Agreement, DataParallel, SharedStop, Workers, device_scope, even_batch, from_first, gather_rows
 from .model import build_model, freeze, parameter_counts, split_model, standardize, unfreeze
 from .pipeline import DecodedSplit, decode_split, evaluation_batches, steps_per_epoch, training_batches
 from .precision import choose_policy, device_summary, make_reproducible, scaled_optimizer
@@ -241,7 +241,7 @@ def extract_features(
     )
     standardize(model, seen.images)
     settings = _head_settings(run, model, seen, checked, workers)
-    batch = _head_batch(len(seen), config.batch_size)
+    batch = even_batch(len(seen), _head_batch(len(seen), config.batch_size))
     steps = steps_per_epoch(len(seen), batch)
     optimizer = _optimizer(config, settings["learning_rate"], settings["weight_decay"], steps * config.feature_epochs,
                            "float32")  # fmt: skip
@@ -249,7 +249,8 @@ def extract_features(
         seen, batch, config.seed, config.image_size, augment=False, epoch=epoch, step=step, part=workers.part
     )
     _fit_stage(run, "feature_extraction", "Stage 1, feature extraction", head, model, batches, steps,
-               evaluation_batches(checked, batch, workers.part), config.feature_epochs, optimizer, stop, workers)  # fmt: skip
+               evaluation_batches(checked, even_batch(len(checked), batch), workers.part), config.feature_epochs,
+               optimizer, stop, workers)  # fmt: skip
 
 # %% ../nbs/06_training.ipynb #7fa35150
 def _head_settings(run, model, seen, checked, workers):
@@ -295,7 +296,8 @@ def fine_tune(
         training, config.batch_size, config.seed + 1, config.image_size, config.augment, epoch, step, workers.part
     )
     _fit_stage(run, "fine_tuning", "Stage 2, fine-tuning", fine_tuned, model, batches, steps,
-               evaluation_batches(validation, config.batch_size, workers.part), config.fine_tune_epochs, optimizer, stop, workers,
+               evaluation_batches(validation, even_batch(len(validation), config.batch_size), workers.part), config.fine_tune_epochs,
+               optimizer, stop, workers,
                extra=[lambda history: ConfusionImage(logs, checked, names, history)])  # fmt: skip
 
 # %% ../nbs/06_training.ipynb #6c3650f6
@@ -407,6 +409,8 @@ def _train(config, directory, overwrite, resume, accept_changes, names, workers)
     if not resume:
         Run.check_free(directory, overwrite)
     config = run.config if run else config
+    if config and config.batch_size % len(names):
+        raise UserError(f"batch_size is {config.batch_size}, which {len(names)} devices cannot share equally")
     if config is None:
         raise UserError("A new run needs its config; only a run that is resumed has one already")
     suspects = _suspects_table(run, config)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from test_failures import make_backbone, make_photos
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
 SETTINGS = ["--weights", "none", "--image-size", "32", "--batch-size", "6", "--feature-epochs", "2", "--fine-tune-epochs", "20",
             "--early-stopping-patience", "100", "--fine-tune-learning-rate", "3e-3", "--dropout", "0", "--no-head-search",
-            "--backup-steps", "1"]  # fmt: skip
+            "--backup-steps", "1", "--validation-fraction", "0.25"]  # fmt: skip
 TWO_PROCESSORS = (
     "import sys, tensorflow as tf; [cpu, *_] = tf.config.list_physical_devices('CPU');"
     "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2);"
@@ -34,14 +35,18 @@ def words(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(offline):
-    "A function that starts a command as a process"
+    "A function that starts a command as a process; what a failed test leaves running is ended"
+    started = []
 
     def start(*command):
         environment = {**os.environ, **offline, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        return subprocess.Popen([str(word) for word in command], env=environment, text=True, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        started.append(subprocess.Popen([str(word) for word in command], env=environment, text=True, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE))  # fmt: skip
+        return started[-1]
 
-    return start
+    yield start
+    for process in started:
+        process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +79,8 @@ def assert_close_runs(one, other):
 
 def children(pid):
     "Processes that a process started, in the order of their starts; those that keep track of others left out"
-    listed = subprocess.run(["ps", "-o", "pid=", "-o", "args=", "--ppid", str(pid)], capture_output=True, text=True).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
 
 
 def test_one_of_four_is_killed_and_two_carry_on(words, start, alone, tmp_path):
@@ -101,7 +106,7 @@ def test_one_of_four_is_killed_and_two_carry_on(words, start, alone, tmp_path):
     assert process.returncode == 0 and "Traceback" not in errors, errors
     assert said.count("Run: ") == 1, "only one worker speaks"
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "history.json", "model.keras", "tensorboard"]
-    writers = {path.name.split(".")[-4] for path in (folder / "tensorboard" / "train").iterdir()}
+    writers = {path.name.split(".")[-3] for path in (folder / "tensorboard" / "train").iterdir()}
     assert len(writers) == 2, "one process of each attempt has written logs"
     assert json.loads((folder / "config.json").read_text())["distribution"] == {"devices": 1, "workers": 2}
     assert_close_runs(alone, folder)
