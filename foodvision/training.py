@@ -441,7 +441,7 @@ def _own_folder(workers, directory, resume):
     "The run's folder on the first worker; on another one a folder for the time being, with the files of a resumed run"
     files, root = [], Path(directory)
     if workers.is_first and workers.count > 1 and resume:
-        parts = ("config.json", "history.json", "model.keras", "suspects.csv", "backup/*.backup")
+        parts = ("config.json", "history.json", "model.keras", "suspects.csv", "backup/*.backup", "backup/best_head.npz")
         files = [str(path.relative_to(root)) for part in parts for path in sorted(Run.open(root).path.glob(part))]
     with tempfile.TemporaryDirectory() as other:
         folder = root if workers.is_first else Path(other) / "run"
