@@ -153,6 +153,7 @@ class BestModel(keras.callbacks.Callback):
                 for variable, name in zip(self.model.variables, arrays.files, strict=True):
                     variable.assign(arrays[name])
             save_model(self.classifier, self.path)
+            self.head.unlink()
         elif self.path.exists() and not self.newest_is_best:
             self.classifier.load_weights(self.path)
 

@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from importlib.resources import files
@@ -39,13 +39,18 @@ def writing(
     path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two writers apart; the original suffix stays last, as Keras picks a format by it.
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    # An open folder is still this one when somebody has moved it meanwhile.
+    folder = os.open(path.parent, os.O_RDONLY) if os.unlink in os.supports_dir_fd else None
     try:
         yield part
         _sync(part)
         os.replace(part, path)
         _sync(path.parent)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(part if folder is None else part.name, dir_fd=folder)
+        if folder is not None:
+            os.close(folder)
 
 
 def _is_part(path: Path) -> bool:

@@ -420,11 +420,11 @@ def _train(config, directory, overwrite, resume, accept_changes, names, workers)
         _check_unchanged(run, facts, accept_changes or not workers.is_first)
     else:
         run = Run.create(directory, config, overwrite, **facts)
-    run.record(distribution={"devices": len(names), "workers": workers.count})
     _keep_suspects(run, suspects)
     message = f"Stopped, with a backup. {workers.advice}"
     with SharedStop(message, workers) if workers.count > 1 else StopRequest(message) as stop:
         with _explained(run):
+            run.record(distribution={"devices": len(names), "workers": workers.count})
             extract_features(run, model, training, validation, stop, workers)
             if config.fine_tune_epochs:
                 if config.augment:
