@@ -172,9 +172,10 @@ async function openCamera() {
     return trouble(denied ? "The camera was not allowed for this page. Its settings are beside the address." : "No camera could be opened on this device.");
   }
   $("video").srcObject = stream;
-  for (const id of ["video", "shoot", "stop"]) $(id).hidden = false;
+  for (const id of ["video", "stop"]) $(id).hidden = false;
   for (const id of ["camera", "choose", "preview", "hint", "why"]) $(id).hidden = true;
-  await $("video").play();
+  await $("video").play();  // there is a picture to take from now on
+  $("shoot").hidden = false;
   $("shoot").focus();
 }
 
