@@ -103,6 +103,8 @@ def test_every_page_in_a_browser(window, address, built_site):
         name = path.relative_to(built_site / "_site").as_posix()
         window.troubles.clear()
         window.goto(f"{address}/{name}", wait_until="load")
+        # Try it adds its examples when it knows them: a picture that is still on its way is not a broken one.
+        window.wait_for_function("[...document.images].every(i => i.complete)")
         wide = window.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         broken = window.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src.slice(0, 80))")
         sideways = [f"scrolls {wide} px sideways"] if wide > 0 else []
