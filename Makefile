@@ -12,6 +12,8 @@ RUN ?= runs/demo
 # TensorFlow's start-up lines bury what a command has to say.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where it is set, each process would compile all of TensorFlow anew: the installation leaves that to the first import.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
