@@ -32,10 +32,12 @@ def succeed(*command, **options) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="session")
 def offline(tmp_path_factory) -> dict:
-    "Environment without a network and with an empty cache: whatever asks for another host fails at once"
+    "Environment without a network and with a cache that begins empty: whatever asks for another host fails at once"
     nowhere = dict.fromkeys(["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"], "http://127.0.0.1:9")
     local = dict.fromkeys(["NO_PROXY", "no_proxy"], "localhost,127.0.0.1,::1")
-    return {**nowhere, **local, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+    base = tmp_path_factory.getbasetemp()  # below that of the whole run, if several processes test: the sample is drawn once
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    return {**nowhere, **local, "XDG_CACHE_HOME": str(cache)}
 
 
 @pytest.fixture(scope="session")

@@ -104,7 +104,8 @@ def test_every_page_in_a_browser(window, address, built_site):
         window.troubles.clear()
         window.goto(f"{address}/{name}", wait_until="load")
         # Try it adds its examples when it knows them: a picture that is still on its way is not a broken one.
-        window.wait_for_function("[...document.images].every(i => i.complete)")
+        while not window.evaluate("[...document.images].every(i => i.complete)"):
+            window.wait_for_timeout(50)
         wide = window.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         broken = window.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src.slice(0, 80))")
         sideways = [f"scrolls {wide} px sideways"] if wide > 0 else []
