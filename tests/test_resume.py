@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import BIN
 
-KILLS = int(os.environ.get("FOODVISION_KILLS", 6))  # `make kills` asks for 100
+KILLS = int(os.environ.get("FOODVISION_KILLS", 10))  # `make kills` asks for 100
 SETTINGS = ["--weights", "none", "--image-size", "32", "--feature-epochs", "4", "--fine-tune-epochs", "8",
             "--early-stopping-patience", "100", "--reduce-patience", "1", "--fine-tune-learning-rate", "3e-3",
             "--backup-steps", "1"]  # fmt: skip

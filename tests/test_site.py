@@ -104,7 +104,9 @@ def test_every_page_in_a_browser(window, address, built_site):
         window.troubles.clear()
         window.goto(f"{address}/{name}", wait_until="load")
         # Try it adds its examples when it knows them: a picture that is still on its way is not a broken one.
-        while not window.evaluate("[...document.images].every(i => i.complete)"):
+        for _ in range(100):
+            if window.evaluate("[...document.images].every(i => i.complete)"):
+                break
             window.wait_for_timeout(50)
         wide = window.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         broken = window.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src.slice(0, 80))")
