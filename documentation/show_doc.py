@@ -83,13 +83,15 @@ class TableRenderer(BasicMarkdownRenderer):
     def _repr_markdown_(self):
         file = NbdevLookup().code(self.fn)  # With #LNone: it finds no line for a name that its module stands before
         source = f"{file.partition('#')[0]}#L{inspect.getsourcelines(inspect.unwrap(self.sym))[1]}" if file else ""
-        head = f"{'#' * self.title_level} {self.nm}\n\n" + (f"[source]({source}){{.source}}\n\n" if source else "")
+        name = self.nm.replace("__", r"\_\_")  # `__call__` would be a bold word
+        head = f"{'#' * self.title_level} {name}\n\n" + (f"[source]({source}){{.source}}\n\n" if source else "")
+        docs = re.sub(r"(?<![(<`])https?://[^\s<>()`]*[^\s<>()`.,;]", r"<\g<0>>", self.docs)  # an address becomes a link
         if self.sig is None:
-            return f"{head}{self.docs}\n"
+            return f"{head}{docs}\n"
         described = docments(self.sym, full=True, eval_str=True)
         signature = _signature(self.sym, self.sig, described.get("return", {}))
         tables = _parameters(self.sig, described) + _members(self.sym)
-        return f"{head}```python\n{signature}\n```\n\n{self.docs}\n{tables}"
+        return f"{head}```python\n{signature}\n```\n\n{docs}\n{tables}"
 
 
 def _signature(symbol, signature: inspect.Signature, returned: dict) -> str:

@@ -142,6 +142,9 @@ class Workers:
         self.agreed: Any = None  # and the one on which all will stop
         self.engine: Any = None  # keeps TensorFlow's servers alive
 
+    def __repr__(self):
+        return f"Workers({self.count}, {self.index})" if self.count > 1 else "Workers()"
+
     @property
     def is_first(self) -> bool:
         "Whether this is the one that writes"

@@ -2,6 +2,7 @@
 import filecmp
 import functools
 import http.server
+import re
 import threading
 
 import chromium
@@ -114,6 +115,11 @@ def test_every_page_in_a_browser(window, address, built_site):
         if found := window.troubles + sideways + [f"broken picture {source}" for source in broken]:
             faults[name] = found
     assert not faults
+
+
+def test_no_page_shows_where_an_object_lay_in_memory(built_site):
+    pages = (built_site / "_site").rglob("*.html")
+    assert not [page.name for page in pages if re.search(r"object at 0x[0-9a-f]+", page.read_text(encoding="utf-8"))]
 
 
 CONTRAST = """element => {
