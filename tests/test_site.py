@@ -98,19 +98,22 @@ def window(request, browser):
     context.close()
 
 
+# One look at the pictures of a page: each may take five seconds to come, as Try it adds some when it knows them.
+BROKEN = """() => Promise.all([...document.images].map(async picture => {
+    const come = new Promise(done => ["load", "error"].forEach(event => picture.addEventListener(event, done)));
+    if (!picture.complete) await Promise.race([come, new Promise(done => setTimeout(done, 5000))]);
+    return picture.complete && picture.naturalWidth ? null : picture.src.slice(0, 80);
+}))"""
+
+
 def test_every_page_in_a_browser(window, address, built_site):
     faults = {}
     for path in sorted((built_site / "_site").rglob("*.html")):
         name = path.relative_to(built_site / "_site").as_posix()
         window.troubles.clear()
         window.goto(f"{address}/{name}", wait_until="load")
-        # Try it adds its examples when it knows them: a picture that is still on its way is not a broken one.
-        for _ in range(100):
-            if window.evaluate("[...document.images].every(i => i.complete)"):
-                break
-            window.wait_for_timeout(50)
         wide = window.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        broken = window.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src.slice(0, 80))")
+        broken = [source for source in window.evaluate(BROKEN) if source]
         sideways = [f"scrolls {wide} px sideways"] if wide > 0 else []
         if found := window.troubles + sideways + [f"broken picture {source}" for source in broken]:
             faults[name] = found
