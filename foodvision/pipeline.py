@@ -226,10 +226,12 @@ def evaluation_batches(
 
     def photos_at(index):
         size = tf.size(index, tf.int64)
-        place, weight = _in_slice(tf.range(-(-size // part[1])), size, part)
-        index = tf.gather(index, place)
+        place, weight = _in_slice(tf.range(-(-tf.maximum(size, whole) // part[1])), tf.maximum(size, whole), part)
+        weight *= tf.cast(place < size, tf.float32)
+        index = tf.gather(index, tf.minimum(place, size - 1))
         return (tf.gather(images, index), tf.gather(labels, index), weight)[: 2 + (part[1] > 1)]
 
+    whole = min(batch_size, len(decoded)) if part[1] > 1 else 0  # workers exchange arrays of one shape only
     batches = tf.data.Dataset.range(len(decoded)).batch(batch_size)
     return _as_it_is(batches.map(photos_at, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
 

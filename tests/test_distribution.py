@@ -17,7 +17,7 @@ from test_failures import make_backbone, make_photos
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
 SETTINGS = ["--weights", "none", "--image-size", "32", "--batch-size", "6", "--feature-epochs", "2", "--fine-tune-epochs", "20",
             "--early-stopping-patience", "100", "--fine-tune-learning-rate", "3e-3", "--dropout", "0", "--no-head-search",
-            "--backup-steps", "1", "--validation-fraction", "0.25"]  # fmt: skip
+            "--backup-steps", "1", "--validation-fraction", "0.375"]  # fmt: skip
 TWO_PROCESSORS = (
     "import sys, tensorflow as tf; [cpu, *_] = tf.config.list_physical_devices('CPU');"
     "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2);"
@@ -27,7 +27,7 @@ TWO_PROCESSORS = (
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
-    "Words of a training of a few seconds, in which a batch of six divides by two workers and not by four"
+    "Words of a short training: a batch of six divides by two workers and not by four, nine validation photos not by six"
     folder = tmp_path_factory.mktemp("distribution")
     photos, backbone = make_photos(folder / "photos"), make_backbone(folder / "tiny.keras")
     return ["train", "--data", photos, "--backbone", backbone, *SETTINGS, "--no-evaluate"]
