@@ -105,6 +105,9 @@ BROKEN = """() => Promise.all([...document.images].map(async picture => {
     return picture.complete && picture.naturalWidth ? null : picture.src.slice(0, 80);
 }))"""
 
+TOO_WIDE = """[...document.querySelectorAll(".parameters")].map(
+    box => Math.max(...[...box.querySelectorAll("table")].map(table => table.scrollWidth)) - box.clientWidth).filter(more => more > 1)"""
+
 
 def test_every_page_in_a_browser(window, address, built_site):
     faults = {}
@@ -115,6 +118,7 @@ def test_every_page_in_a_browser(window, address, built_site):
         wide = window.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         broken = [source for source in window.evaluate(BROKEN) if source]
         sideways = [f"scrolls {wide} px sideways"] if wide > 0 else []
+        sideways += [f"a table of parameters is {more} px too wide" for more in window.evaluate(TOO_WIDE)]
         if found := window.troubles + sideways + [f"broken picture {source}" for source in broken]:
             faults[name] = found
     assert not faults
