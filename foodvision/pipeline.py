@@ -167,9 +167,9 @@ def _as_it_is(batches: tf.data.Dataset) -> tf.data.Dataset:
     return batches.with_options(options)
 
 # %% ../nbs/02_pipeline.ipynb #5c1e0a12
-def _in_slice(number, size, part):
+def _in_slice(number, per_slice, size, part):
     "Where in a batch of `size` photos those of a slice stand, and their weight: 0 for one that only fills the slice up"
-    place = part[0] * -(-size // part[1]) + number
+    place = part[0] * per_slice + number
     return tf.minimum(place, size - 1), tf.cast(place < size, tf.float32)
 
 # %% ../nbs/02_pipeline.ipynb #6f7ea633
@@ -197,7 +197,7 @@ def training_batches(
     images, labels = _share(decoded.images), _share(decoded.labels)
 
     def photos_at(number):
-        place, weight = _in_slice(number % per_slice, per_batch, part)
+        place, weight = _in_slice(number % per_slice, per_slice, per_batch, part)
         position = number // per_slice * per_batch + place
         index = _photo_at(position, n, per_epoch, seed)
         image = tf.gather(images, index)
@@ -218,20 +218,20 @@ def evaluation_batches(
     decoded: DecodedSplit,  # The photos, decoded at the model's image size
     batch_size: int,  # Photos a batch; the last one may have fewer
     part: tuple[int, int] = (0, 1),  # Which of how many slices of each batch, as in `training_batches`
-) -> tf.data.Dataset:  # uint8 (b, size, size, 3), int32 (b,); finite, in the order of `decoded`
-    "Every photo once, unvaried, in order"
+) -> tf.data.Dataset:  # uint8 (b, size, size, 3), int32 (b,), with several slices float32 weights (b,); in the order of `decoded`
+    "Every photo once, unvaried, in order; raises `UserError` for a batch size below 1"
     if batch_size < 1:
         raise UserError(f"A batch needs at least one photo; the batch size is {batch_size}")
     images, labels = _share(decoded.images), _share(decoded.labels)
 
     def photos_at(index):
         size = tf.size(index, tf.int64)
-        place, weight = _in_slice(tf.range(-(-tf.maximum(size, whole) // part[1])), tf.maximum(size, whole), part)
-        weight *= tf.cast(place < size, tf.float32)
-        index = tf.gather(index, tf.minimum(place, size - 1))
+        per_slice = even if part[1] > 1 else size
+        place, weight = _in_slice(tf.range(per_slice, dtype=tf.int64), per_slice, size, part)
+        index = tf.gather(index, place)
         return (tf.gather(images, index), tf.gather(labels, index), weight)[: 2 + (part[1] > 1)]
 
-    whole = min(batch_size, len(decoded)) if part[1] > 1 else 0  # workers exchange arrays of one shape only
+    even = -(-min(batch_size, len(decoded)) // part[1])  # of the last batch too: workers exchange arrays of one shape only
     batches = tf.data.Dataset.range(len(decoded)).batch(batch_size)
     return _as_it_is(batches.map(photos_at, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
 
