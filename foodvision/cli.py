@@ -23,7 +23,7 @@ from pathlib import Path
 
 from fastcore.docments import docments
 
-from .run import SHIPPED, Config, Run, UserError, write_text
+from .run import SHIPPED, Config, Run, UserError, quiet, write_text
 
 # %% ../nbs/11_cli.ipynb #6901ce5f
 def _add_options(
@@ -61,15 +61,8 @@ def _add_option(parser, name, kind, default, text):
 # %% ../nbs/11_cli.ipynb #30beba7c
 def _import_tensorflow():
     "Import TensorFlow without its messages about the machine"
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
+    with quiet():
         import tensorflow  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 # %% ../nbs/11_cli.ipynb #79045d16
 def train(

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Predictions', 'softmax', 'wilson_interval', 'top_k_accuracy', 'class_table', 'confused_pairs', 'most_wrong',
-           'plot_confusion', 'fit_temperature', 'calibration_error', 'plot_reliability', 'class_directions',
-           'feature_similarity', 'confidence_scores', 'separation', 'risk_coverage', 'fit_threshold', 'is_sure',
-           'plot_risk_coverage', 'forward_function', 'predict_split', 'draw_others', 'calibrate', 'load_class_features',
-           'explain', 'overlay', 'plot_learning_curves', 'evaluate']
+           'plot_confusion', 'fit_temperature', 'calibration_error', 'plot_reliability', 'chance_error',
+           'class_directions', 'feature_similarity', 'confidence_scores', 'separation', 'risk_coverage',
+           'fit_threshold', 'is_sure', 'plot_risk_coverage', 'forward_function', 'predict_split', 'draw_others',
+           'calibrate', 'load_class_features', 'explain', 'overlay', 'plot_learning_curves', 'evaluate']
 
 # %% ../nbs/07_evaluation.ipynb #433301dd
 import base64
@@ -302,13 +302,21 @@ def calibration_error(
     return float(np.nansum(share * np.abs(sure - right)))
 
 
-def _confidence_bins(predictions, temperature, bins=15):
+_BINS = 15
+
+
+def _bin_of(sure):
+    "Number of the bin of each confidence"
+    return np.minimum((sure * _BINS).astype(int), _BINS - 1)
+
+
+def _confidence_bins(predictions, temperature):
     "Share of photos, mean confidence and accuracy by bin of confidence; NaN where a bin is empty"
     sure = predictions.probabilities(temperature).max(1)
-    places = np.minimum((sure * bins).astype(int), bins - 1)
-    photos = np.bincount(places, minlength=bins)
+    places = _bin_of(sure)
+    photos = np.bincount(places, minlength=_BINS)
     with np.errstate(invalid="ignore"):
-        means = [np.bincount(places, values, minlength=bins) / photos for values in (sure, predictions.correct)]
+        means = [np.bincount(places, values, minlength=_BINS) / photos for values in (sure, predictions.correct)]
     return photos / len(predictions), *means
 
 
@@ -332,6 +340,19 @@ def plot_reliability(
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return axes
+
+# %% ../nbs/07_evaluation.ipynb #c4a9ce02
+def chance_error(
+    predictions: Predictions,  # Their confidence counts, and not whether they are right
+    temperature: float = 1.0,  # Applied to the logits first
+    draws: int = 1000,  # How often
+) -> tuple[float, float]:  # The mean, and what 95 % of the draws stay below
+    "`calibration_error` of a classifier whose confidence is exactly right, by chance (Bröcker and Smith 2007)"
+    sure, random = predictions.probabilities(temperature).max(1), np.random.default_rng(0)
+    places = _bin_of(sure)
+    gaps = (np.bincount(places, sure - (random.random(len(sure)) < sure)) for _ in range(draws))
+    errors = [np.abs(gap).sum() / len(sure) for gap in gaps]
+    return float(np.mean(errors)), float(np.quantile(errors, 0.95))
 
 # %% ../nbs/07_evaluation.ipynb #e3960720
 def class_directions(
@@ -798,6 +819,7 @@ def _measure(predictions, temperature, threshold, others):
         "temperature": temperature,
         "calibration_error": calibration_error(predictions),
         "calibration_error_calibrated": calibration_error(predictions, temperature),
+        "calibration_error_by_chance": chance_error(predictions, temperature),
         "threshold": threshold,
         "answered": float(sure.mean()),
         "accuracy_when_answered": float(predictions.correct[sure].mean()) if sure.any() else None,
@@ -1066,8 +1088,13 @@ def _confidence_section(facts, photos):
         f"{before:.1f} % to {after:.1f} % and the loss from {facts['loss']:.3f} to {facts['loss_calibrated']:.3f}. "
         "It changes no answer, only how sure it is."
     )
-    if after > before:
-        text += " On these photos that is no gain: they are few, or not quite like the validation photos."
+    usual, most = (100 * error for error in facts["calibration_error_by_chance"])
+    text += (
+        f" On {facts['photos']:,} photos a classifier whose confidence is exactly right would show {usual:.1f} % by chance, "
+        f"and more than {most:.1f} % one time in 20 (Bröcker and Smith, 2007)."
+    )
+    if after > most and after > before:
+        text += " So these photos, or their labels, are not quite like the validation photos."
     return "Can its confidence be believed?", [
         ("text", text),
         ("figure", "reliability", photos["plots"]["reliability"]),

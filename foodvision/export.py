@@ -8,14 +8,11 @@ __all__ = ['FORMATS', 'LIMITS', 'read_metadata', 'ExportedModel', 'compare', 'mo
 # %% ../nbs/09_export.ipynb #788ff8d9
 import importlib.util
 import json
-import logging
 import os
 import re
 import shutil
 import statistics
-import sys
 import time
-import warnings
 import zipfile
 from contextlib import contextmanager
 from importlib import metadata
@@ -25,7 +22,7 @@ import numpy as np
 
 from .data import PhotoData, load_data
 from .inference import Classifier, Prediction
-from .run import Run, UserError, package_versions, write_json, write_text
+from .run import Run, UserError, package_versions, quiet, write_json, write_text
 
 # %% ../nbs/09_export.ipynb #1a48ba2e
 def _keras_function(model, temperature: float):
@@ -153,28 +150,6 @@ def _require(purpose: str, packages: dict[str, str]):
         needs = f"{purpose} needs {', '.join(missing)}, not installed here"
         raise UserError(f"{needs}. Get it with: pip install 'foodvision[export]'", 1)
 
-# %% ../nbs/09_export.ipynb #62e8ee03
-@contextmanager
-def _quiet():
-    "Send what the process logs and writes to stdout and stderr nowhere, C++ libraries included"
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    nowhere, logged = os.open(os.devnull, os.O_WRONLY), logging.root.manager.disable
-    kept = {number: os.dup(number) for number in (1, 2)}
-    try:
-        logging.disable(logging.WARNING)
-        for number in kept:
-            os.dup2(nowhere, number)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logged)
-        for number, copy in kept.items():
-            os.dup2(copy, number)
-            os.close(copy)
-        os.close(nowhere)
-
 # %% ../nbs/09_export.ipynb #f997ef29
 def _write_savedmodel(module, path: Path, facts: dict):
     "A SavedModel with the signature `serving_default`"
@@ -287,7 +262,7 @@ class ExportedModel:
         self.class_names, self.image_size = self.info["class_names"], self.info["image_size"]
         load = {".tflite": _load_litert, ".onnx": _load_onnx}.get(self.path.suffix, _load_savedmodel)
         try:
-            with _quiet():
+            with quiet():
                 self._forward = load(self.path, threads)
         except UserError:
             raise
@@ -572,7 +547,7 @@ def export_run(
     path = _check_call(run, format, quantize, out)
     if photos < 1:
         raise UserError(f"photos must be 1 or more, and is {photos}")
-    with _quiet():  # nothing was loaded so far
+    with quiet():  # nothing was loaded so far
         from foodvision.model import load_model
 
     if format == "hub":
@@ -598,7 +573,7 @@ def _write(run: Run, model, by_keras, path: Path, format: str, quantize: str, da
     facts = _facts(run, quantize)
     ranges = _some_photos(run, data, "train", 300)[0] if quantize == "int8" else None
     try:
-        with _quiet():
+        with quiet():
             wide = _in_float32(model, run.model_path)
             module = _serving_module(by_keras if wide is model else _keras_function(wide, run.info["temperature"]))
             if format == "litert":

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from .preprocessing import decode_image
-from .run import Run, UserError
+from .run import Run, UserError, quiet
 
 # %% ../nbs/06b_light.ipynb #367b3576
 def checksum(
@@ -119,15 +119,9 @@ class LightModel:
 
 def _interpreter(path: Path, threads: int):
     "LiteRT's interpreter, whose greeting goes nowhere"
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
+    with quiet():
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(str(path), num_threads=threads)
         interpreter.allocate_tensors()
         return interpreter
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

@@ -21,7 +21,7 @@ from .pipeline import decode_split, training_batches
 from .precision import choose_policy, device_summary, scaled_optimizer
 from .run import Config
 from .sample import SAMPLE_CLASSES, draw_dish
-from .training import _head_batch
+from .training import _compiled, _frozen, _head_batch
 
 # %% ../nbs/06a_planning.ipynb #c5a519d0
 def _photos(config: Config):
@@ -61,7 +61,7 @@ def _decoding(split, config):
 
 # %% ../nbs/06a_planning.ipynb #7162f46b
 class _StepTimes(keras.callbacks.Callback):
-    "Seconds of each step, training or prediction, and of no other"
+    "Seconds of each training step, and of no other"
 
     def __init__(self):
         super().__init__()
@@ -70,14 +70,16 @@ class _StepTimes(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.begun = time.perf_counter()
 
-    on_predict_begin = on_train_begin
-
     def on_train_batch_end(self, batch, logs=None):
         float(logs["loss"])  # waits until the step is done, as the callbacks of a training do
         self.times.append(time.perf_counter())
 
-    def on_predict_batch_end(self, batch, logs=None):
-        self.times.append(time.perf_counter())
+    def time_calls(self, function, batches):
+        "Time calls as if they were steps"
+        self.on_train_begin()
+        for batch in batches:
+            np.asarray(function(batch))
+            self.times.append(time.perf_counter())
 
     def seconds(self) -> np.ndarray:
         "Of the steps after the first two"
@@ -89,12 +91,13 @@ class _StepTimes(keras.callbacks.Callback):
 
 
 def _measure(model: keras.Model, decoded, config: Config, photos: int, steps: int):
-    "Seconds a photo of the backbone alone, of the head's steps and of stage 2's, each several times"
+    "Seconds a photo of stage 1's backbone, of the head's steps, of stage 2's and of its validation, each several times"
     batch = min(config.batch_size, len(decoded))
-    forward, on_features, backward = _StepTimes(), _StepTimes(), _StepTimes()
+    frozen, on_features, backward, forward = (_StepTimes() for _ in range(4))
     batches = training_batches(decoded, batch, 0, config.image_size, config.augment)
     extractor, head = split_model(model)
-    extractor.predict(batches.map(lambda images, labels: images), steps=steps, verbose=0, callbacks=[forward])
+    images = batches.map(lambda images, labels: images).take(steps)
+    frozen.time_calls(_frozen(extractor, photos)[0], images)
     pretended = np.random.default_rng(0).normal(size=(len(decoded), *head.input_shape[1:])).astype("float32")
     pretended = replace(decoded, size=config.image_size, images=pretended)
     together = min(_head_batch(photos, config.batch_size), len(decoded))
@@ -102,9 +105,10 @@ def _measure(model: keras.Model, decoded, config: Config, photos: int, steps: in
     if config.fine_tune_epochs:
         unfreeze(model, config.unfreeze_layers)
         _fit(model, batches, config, steps, backward)
-    by_photo = [times.seconds() / size if times.times else np.zeros(1)
-                for times, size in ((forward, batch), (on_features, together), (backward, batch))]  # fmt: skip
-    return *by_photo, [times.first() for times in (forward, on_features, backward)]
+        forward.time_calls(_compiled(extractor), images)
+    measured = ((frozen, batch), (on_features, together), (backward, batch), (forward, batch))
+    by_photo = [times.seconds() / size if times.times else np.zeros(1) for times, size in measured]
+    return *by_photo, [times.first() for times, _ in measured]
 
 
 def _fit(model, batches, config, steps, times):
@@ -156,17 +160,17 @@ def plan(
     policy = choose_policy(config.policy)
     weights = "none" if config.weights == "imagenet" else config.weights
     model = build_model(config.backbone, classes, config.image_size, weights, config.dropout, policy, config.seed)
-    forward, on_features, backward, first = _measure(model, decoded, config, training, steps)
+    frozen, on_features, backward, forward, first = _measure(model, decoded, config, training, steps)
     decode, photos = min(decode_times), training + validation
     passes = 2 if config.augment and config.fine_tune_epochs else 1
     seconds = {
         "decoding": decode * (photos + (passes - 1) * training),
-        "stage 1, backbone": first[0] + float(np.median(forward)) * photos,
+        "stage 1, backbone": first[0] + float(np.median(frozen)) * photos,
         "stage 1, head": first[1] + float(np.median(on_features)) * config.feature_epochs * training,
         "stage 2, fine-tuning": first[2] + config.fine_tune_epochs
         * (float(np.median(backward)) * training + float(np.median(forward)) * validation),
     }  # fmt: skip
-    spread = sum(_spread(times) * part for times, part in zip((decode_times, forward, on_features, backward), seconds.values()))
+    spread = sum(_spread(times) * part for times, part in zip((decode_times, frozen, on_features, backward), seconds.values()))
     memory, disk = _space(model, config, photos)
     return Plan(training, seconds, max(0.1, spread / max(sum(seconds.values()), 1e-9)), memory, disk, note)
 

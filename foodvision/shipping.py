@@ -15,9 +15,9 @@ from PIL import Image
 
 from .data import PhotoData
 from .evaluation import evaluate, load_class_features
-from .export import _card_figures, _front_matter, _in_float32, _plain, _quiet, _staging, _without_places
+from .export import _card_figures, _front_matter, _in_float32, _plain, _staging, _without_places
 from .light import checksum
-from .run import SHIPPED, Run, UserError, package_versions, write_json, write_text
+from .run import SHIPPED, Run, UserError, package_versions, quiet, write_json, write_text
 
 # %% ../nbs/09a_shipping.ipynb #172309ad
 def enlarging_matrix(
@@ -112,12 +112,12 @@ def export_light(
     side, directions = side or _photo_side(run), load_class_features(run)
     if directions is None or not 8 <= side <= run.config.image_size:
         raise UserError(f"{run.path} has photos of unfit sizes, or knows no classes by their features: evaluate it first.", 1)
-    with _quiet():
+    with quiet():
         model = load_model(run.require_model())
         answer = _answer_graph(_in_float32(model, run.model_path), run.info["temperature"], directions, side)
     with _staging(path) as part:
         part.mkdir()
-        with _quiet():
+        with quiet():
             _write_graph(answer, part / "model.tflite")
         for name in _COPIED:
             shutil.copyfile(run.path / name, part / name)
@@ -149,7 +149,7 @@ def _check_same(answer, path: Path, side: int):
     from ai_edge_litert.interpreter import Interpreter
 
     photos = np.random.default_rng(0).integers(0, 256, (4, side, side, 3), dtype=np.uint8)
-    with _quiet():
+    with quiet():
         said = Interpreter(str(path)).get_signature_runner()(photos=photos)
     for name, expected in answer(photos).items():
         worst = abs(said[name] - expected.numpy()).max() / max(1.0, abs(expected.numpy()).max())

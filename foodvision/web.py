@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from .data import PhotoData
-from .export import _quiet, _staging
+from .export import _staging
 from .inference import Classifier
 from .light import LightModel
-from .run import Run, UserError, _read_json, write_json
+from .run import Run, UserError, _read_json, quiet, write_json
 from .sample import SAMPLE_CLASSES, draw_dish
 
 # %% ../nbs/09b_web.ipynb #c3c0e61b
@@ -49,7 +49,7 @@ def _check_same(light: LightModel, model: bytes):
     from ai_edge_litert.interpreter import Interpreter
 
     photos = np.random.default_rng(0).integers(0, 256, (1, light.side, light.side, 3), dtype=np.uint8)
-    with _quiet():
+    with quiet():
         said = Interpreter(model_content=model).get_signature_runner()(photos=photos)
     if not np.allclose(said["logits"], light(photos)[0], atol=1e-3):
         raise UserError("The file for the browser answers something else than the light model does.", 1)

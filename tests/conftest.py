@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(path.relative_to(ROOT / "nbs") for path in (ROOT / "nbs").rglob("*.ipynb")
@@ -14,11 +15,16 @@ BIN = Path(sys.executable).parent
 BUDGET_SECONDS = 120  # For one notebook; beyond it, the summary says so
 
 
-def run(*command, cwd=ROOT, timeout=600, **environment) -> subprocess.CompletedProcess:
-    "Run a command with this environment's programs first on the path; returns its exit code and what it printed"
+def run(*command, cwd=ROOT, timeout=600, cold=False, **environment) -> subprocess.CompletedProcess:
+    """Run a command with this environment's programs first on the path; returns its exit code and what it printed.
+
+    `cold`: as a person starts it; without, `warm.COMMANDS` are spared the import of TensorFlow.
+    """
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", **environment}
     env["PATH"] = f"{BIN}{os.pathsep}{env['PATH']}"
     words = [str(word) for word in command]
+    if words[0] in warm.COMMANDS and not cold:
+        return warm.run(words, cwd, env, timeout)
     return subprocess.run(words, cwd=cwd, env=env, timeout=timeout, capture_output=True, text=True)
 
 
@@ -66,6 +72,14 @@ def built_site(copy_of_sources) -> Path:
     assert bool(done.returncode) == bool(found), done.stderr
     (folder / "faults.txt").write_text("\n".join(found))
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the names
+def pytest_collection_modifyitems(items):
+    "Tests of a file stay in one process, as they share what they train; each notebook goes to whichever is free"
+    for item in items:
+        if getattr(item, "originalname", "") != "test_runs":
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -42,7 +42,7 @@ def foodvision(offline):
 def trained(foodvision, photos, tmp_path_factory):
     "A run of both stages on the person's folder, and what the command printed"
     folder = tmp_path_factory.mktemp("runs") / "walk"
-    done = foodvision("train", "--data", photos, "--run", folder, *SMALL, "--weights", "imagenet", timeout=600)
+    done = foodvision("train", "--data", photos, "--run", folder, *SMALL, "--weights", "imagenet", timeout=600, cold=True)
     assert done.returncode == 0, done.stderr
     return folder, done
 
