@@ -819,7 +819,7 @@ def _measure(predictions, temperature, threshold, others):
         "temperature": temperature,
         "calibration_error": calibration_error(predictions),
         "calibration_error_calibrated": calibration_error(predictions, temperature),
-        "calibration_error_by_chance": chance_error(predictions, temperature),
+        "calibration_error_by_chance": list(chance_error(predictions, temperature)),
         "threshold": threshold,
         "answered": float(sure.mean()),
         "accuracy_when_answered": float(predictions.correct[sure].mean()) if sure.any() else None,
