@@ -24,9 +24,9 @@ demo: .venv/installed-demo  ## train both stages on the drawn sample, evaluate, 
 	.venv/bin/foodvision evaluate $(RUN)
 	@echo; echo "The report: $(RUN)/report/report.html"
 
-# Two tests at a time. A file's tests stay together, as they share what they train; each notebook goes to whichever process is free.
+# Two files of tests at a time; a file's tests stay together, as they share what they train. PYTEST_ARGUMENTS may say otherwise.
 test: .venv/installed-dev browser  ## every check there is: notebooks, package, commands, site; closes on pytest's summary
-	.venv/bin/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGUMENTS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGUMENTS)
 
 kills: .venv/installed-dev  ## kill a training 100 times at random moments, resume it, compare every bit (about half an hour)
 	FOODVISION_KILLS=100 .venv/bin/python -m pytest tests/test_resume.py -k random_moments

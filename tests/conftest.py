@@ -74,14 +74,6 @@ def built_site(copy_of_sources) -> Path:
     return folder
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the names
-def pytest_collection_modifyitems(items):
-    "Tests of a file stay in one process, as they share what they train; each notebook goes to whichever is free"
-    for item in items:
-        if getattr(item, "originalname", "") != "test_runs":
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-
-
 def pytest_terminal_summary(terminalreporter):
     "How long each notebook took, slowest first: the first thing to know when the tests become slow"
     ended = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
