@@ -346,7 +346,7 @@ def chance_error(
     predictions: Predictions,  # Their confidence counts, and not whether they are right
     temperature: float = 1.0,  # Applied to the logits first
     draws: int = 1000,  # How often
-) -> tuple[float, float]:  # The mean, and what 95 % of the draws stay below
+) -> tuple[float, float]:  # Between 0 and 1: the mean, and what 95 % of the draws stay below
     "`calibration_error` of a classifier whose confidence is exactly right, by chance (Bröcker and Smith 2007)"
     sure, random = predictions.probabilities(temperature).max(1), np.random.default_rng(0)
     places = _bin_of(sure)
