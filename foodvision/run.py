@@ -136,6 +136,7 @@ class Config:
     fine_tune_epochs: int = 5  # Stage 2, fine-tuning: most epochs; 0 leaves the stage out
     fine_tune_learning_rate: float = 5e-4  # Stage 2: AdamW's highest learning rate
     fine_tune_weight_decay: float = 0.01  # Stage 2: AdamW's weight decay
+    fine_tune_first_layer_rate: float = 0.15  # Stage 2: share of the learning rate for the backbone's first layer; 1: all alike
     schedule: str = "cosine"  # Learning rate of a stage: `cosine` (warm-up, then down to near 0), or `plateau`
     unfreeze_layers: int = -1  # Stage 2: how many of the backbone's last layers train; -1 for all
     augment: bool = True  # Stage 2: random crop, flip and colour on training photos
@@ -182,7 +183,7 @@ _BOUNDS = [  # fields, lowest, highest
     ("validation_fraction", 0.01, 0.5), ("image_size", 32, 1024), ("dropout", 0, 0.9), ("batch_size", 1, 4096),
     ("feature_epochs", 1, 10_000), ("fine_tune_epochs", 0, 10_000), ("unfreeze_layers", -1, 10_000),
     ("head_learning_rate fine_tune_learning_rate", 1e-9, 10), ("head_weight_decay fine_tune_weight_decay", 0, 10),
-    ("reduce_factor", 0.001, 0.999),
+    ("reduce_factor", 0.001, 0.999), ("fine_tune_first_layer_rate", 1e-6, 1),
     ("early_stopping_patience reduce_patience", 1, 10_000), ("backup_minutes", 0, 10_080),
     ("backup_steps", 0, 10**9), ("cache_gigabytes", 0, 10_000), ("seed", 0, 2**31 - 1),
 ]  # fmt: skip

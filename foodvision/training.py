@@ -31,7 +31,7 @@ from foodvision.callbacks import (
 )  # fmt: skip
 from .data import PhotoData, load_data
 from .distribution import Agreement, DataParallel, SharedStop, Workers, device_scope, even_batch, from_first, gather_rows
-from .model import build_model, freeze, parameter_counts, split_model, standardize, unfreeze
+from .model import _leaves, build_model, freeze, parameter_counts, split_model, standardize, unfreeze
 from .pipeline import DecodedSplit, decode_split, evaluation_batches, steps_per_epoch, training_batches
 from .precision import choose_policy, device_summary, make_reproducible, scaled_optimizer
 from .run import Config, Run, UserError, cache_folder, package_versions, quiet, writing
@@ -169,13 +169,25 @@ def _bound_cache(folder, gigabytes, keep):
             del size[place]
 
 # %% ../nbs/06_training.ipynb #0de9b404
-def _optimizer(config: Config, rate: float, weight_decay: float, steps: int, policy: str):
+class _LayerWiseAdamW(keras.optimizers.AdamW):
+    "AdamW that takes a share of the learning rate for each weight"
+
+    def __init__(self, rate, weight_decay, shares=None):
+        super().__init__(rate, weight_decay)
+        self.shares = shares  # in the order of the model's trainable weights; None: all alike
+
+    def update_step(self, gradient, variable, learning_rate):
+        share = self.shares[self._get_variable_index(variable)] if self.shares else 1.0
+        super().update_step(gradient, variable, learning_rate * share)
+
+
+def _optimizer(config: Config, rate: float, weight_decay: float, steps: int, policy: str, shares: list[float] | None = None):
     "AdamW for a stage of at most `steps` steps, with the schedule of `config`"
     if config.schedule == "cosine":
         warm_up = steps // 10
         rate = keras.optimizers.schedules.CosineDecay(rate / 25, steps - warm_up, alpha=0.01, warmup_target=rate,
                                                       warmup_steps=warm_up)  # fmt: skip
-    return scaled_optimizer(keras.optimizers.AdamW(rate, weight_decay), policy)
+    return scaled_optimizer(_LayerWiseAdamW(rate, weight_decay, shares), policy)
 
 
 class _OthersBackup(Backup):
@@ -342,7 +354,8 @@ def fine_tune(
     checked = evaluation_batches(validation, config.batch_size)
     steps = steps_per_epoch(len(training), config.batch_size)
     optimizer = _optimizer(config, config.fine_tune_learning_rate, config.fine_tune_weight_decay,
-                           steps * config.fine_tune_epochs, run.info["policy"])  # fmt: skip
+                           steps * config.fine_tune_epochs, run.info["policy"],
+                           _rate_shares(fine_tuned, config.fine_tune_first_layer_rate))  # fmt: skip
     names, logs = run.info["class_names"], run.path / "tensorboard"
     batches = lambda epoch, step: training_batches(
         training, config.batch_size, config.seed + 1, config.image_size, config.augment, epoch, step, workers.part
@@ -351,6 +364,14 @@ def fine_tune(
                evaluation_batches(validation, even_batch(len(validation), config.batch_size), workers.part), config.fine_tune_epochs,
                optimizer, stop, workers,
                extra=[lambda history: ConfusionImage(logs, checked, names, history)])  # fmt: skip
+
+
+def _rate_shares(model, first):
+    "Share of the learning rate for each trainable weight: `first` in the backbone's first layer, 1 in the head, even steps between"
+    layers = [layer for layer in _leaves(model.get_layer("backbone")) if layer.weights]
+    height = {id(weight): number / len(layers) for number, layer in enumerate(layers) for weight in layer.trainable_weights}
+    return [first ** (1 - height.get(id(weight), 1)) for weight in model.trainable_weights]
+
 
 # %% ../nbs/06_training.ipynb #6c3650f6
 def drop_suspects(
