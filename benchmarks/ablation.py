@@ -12,7 +12,7 @@ from functools import cache, partial
 import measure
 import numpy as np
 
-BASE = {"epochs": 2, "rate": 5e-4, "decay": 0.01, "schedule": "cosine", "augment": True, "layers": -1}
+BASE = {"epochs": 2, "rate": 5e-4, "first": 0.15, "decay": 0.01, "schedule": "cosine", "augment": True, "layers": -1}
 RECIPES = {  # what differs from BASE
     "as it is": {},
     "twice the epochs": {"epochs": 4},
@@ -23,7 +23,8 @@ RECIPES = {  # what differs from BASE
     "constant learning rate, no warm-up": {"schedule": "constant"},
     "Adam, no weight decay": {"decay": 0.0},
     "batch norm learns too": {"batch_norm": True},
-    "lower learning rates below": {"layer_decay": 0.9},
+    "one learning rate for all layers": {"first": 1.0},
+    "first layer at 0.02 of the learning rate": {"first": 0.02},
     "label smoothing 0.1": {"smoothing": 0.1},
     "mixup": {"mix": "MixUp"},
     "cutmix": {"mix": "CutMix"},
@@ -65,25 +66,18 @@ class Steps:
         return Callback()
 
 
-def optimizer(model, steps, rate, decay, schedule, layer_decay=None, average=None):
-    "AdamW as the package has it, with what a recipe changes"
+def optimizer(model, fitted, steps, rate, first, decay, schedule, average=None):
+    "AdamW as the package has it, with what a recipe changes, for a model that has all or some layers of `model`"
     import keras
+
+    from foodvision.training import _LayerWiseAdamW, _rate_shares
 
     if schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate / 25, steps - steps // 10, alpha=0.01, warmup_target=rate,
                                                       warmup_steps=steps // 10)  # fmt: skip
+    share = {id(weight): part for weight, part in zip(model.trainable_weights, _rate_shares(model, first))}
     averaged = {"use_ema": True, "ema_momentum": average} if average else {}
-    if not layer_decay:
-        return keras.optimizers.AdamW(rate, decay, **averaged)
-    layers, blocks = model.get_layer("backbone").layers, 18  # EfficientNet's blocks, stem and head
-    place = {id(weight): number / len(layers) for number, layer in enumerate(layers) for weight in layer.weights}
-    factors = [layer_decay ** (blocks * (1 - place.get(id(weight), 1.0))) for weight in model.trainable_variables]
-
-    class LayerWise(keras.optimizers.AdamW):
-        def update_step(self, gradient, variable, learning_rate):
-            super().update_step(gradient, variable, learning_rate * factors[self._get_variable_index(variable)])
-
-    return LayerWise(rate, decay)
+    return _LayerWiseAdamW(rate, decay, [share[id(weight)] for weight in fitted.trainable_weights], **averaged)
 
 
 def batches_of(photos, size, classes, seed, augment, smoothing=0.0, mix=None):
@@ -155,7 +149,8 @@ def stage_2(model, photos, chosen, seed, first_size=None, cached_epochs=0, batch
     if first_size:
         small = round(chosen.image_size * first_size / 32) * 32
         first = resized(model, chosen, small, classes)
-        fit(first, batches(source, small, augment=augment), epochs // 2, steps, optimizer(first, steps * epochs // 2, **recipe), watch)
+        made = optimizer(first, first, steps * epochs // 2, **recipe)
+        fit(first, batches(source, small, augment=augment), epochs // 2, steps, made, watch)
         model.set_weights(first.get_weights())
         epochs -= epochs // 2
     spent = 0.0
@@ -166,10 +161,10 @@ def stage_2(model, photos, chosen, seed, first_size=None, cached_epochs=0, batch
         kept = lower.predict(photos[False].images, batch_size=32, verbose=0)
         spent = clock()() - begun
         fit(upper, batches(replace(photos[False], images=kept), chosen.image_size, augment=False), cached_epochs, steps,
-            optimizer(model, steps * cached_epochs, **recipe), watch)  # fmt: skip
+            optimizer(model, upper, steps * cached_epochs, **recipe), watch)  # fmt: skip
         epochs -= cached_epochs
     whole = keras.Model(model.inputs[0], model.outputs[0])
-    made = optimizer(model, steps * epochs, **recipe)
+    made = optimizer(model, whole, steps * epochs, **recipe)
     fit(whole, batches(source, chosen.image_size, augment=augment), epochs, steps, made, watch)
     return spent + watch.seconds
 
@@ -239,7 +234,7 @@ def main():
     recipes = RECIPES
     if chosen.quick:
         chosen.repeats = 1
-        recipes = {name: RECIPES[name] for name in ("as it is", "lower learning rates below", "mixup", "smaller photos first",
+        recipes = {name: RECIPES[name] for name in ("as it is", "one learning rate for all layers", "mixup", "smaller photos first",
                                                     "gradual unfreezing, cached activations")}  # fmt: skip
     from foodvision.data import load_data
     from foodvision.pipeline import decode_split

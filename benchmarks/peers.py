@@ -1,8 +1,9 @@
-"""Peers: the same backbone and photos trained with PyTorch and timm, with Keras' own data set reader, and with ours.
+"""Peers: the same backbone and photos trained with PyTorch and timm, with fastai, with Keras' own data set reader, and with ours.
 
-Each is a process of its own, in turn: 3 epochs of the head on the frozen backbone, then 2 of all layers but batch norm,
-batches of 32. PyTorch runs in an environment of its own (requirements.txt); without --python it is left out. Ours is
-as `foodvision train` does it, so stage 1 is one pass and stage 2 augments its photos, which the others do not.
+Each is a process of its own, in turn: some epochs of the head on the frozen backbone, then some of all layers. The plain
+scripts take batches of 32, augment nothing and leave batch norm as it is; fastai's `fine_tune` and ours are as people get
+them: both augment, watch 15 % of the training photos, and choose their learning rates over time. PyTorch and fastai run in an
+environment of their own (requirements.txt); without --python they are left out.
 """
 import tempfile
 from pathlib import Path
@@ -22,17 +23,16 @@ def lay_out(data, folder):
 
 def main():
     parser = measure.options(__doc__.splitlines()[0], repeats=3)
-    parser.add_argument("--python", default="", help="Python of an environment with PyTorch and timm")
+    parser.add_argument("--python", default="", help="Python of an environment with PyTorch, timm and fastai")
     parser.add_argument("--feature-epochs", type=int, default=3, help="epochs of stage 1 (default: 3)")
     parser.add_argument("--fine-tune-epochs", type=int, default=2, help="epochs of stage 2 (default: 2)")
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.repeats, chosen.feature_epochs, chosen.fine_tune_epochs = 1, 1, 0
-    from foodvision.data import load_data
-
     if chosen.python and chosen.backbone != "EfficientNetLite0":
         raise SystemExit("PyTorch is compared on EfficientNetLite0, whose weights are the same file for all.")
-    data = load_data(measure.folder_of(chosen.data))
+    chosen.data = measure.folder_of(chosen.data)
+    data = measure.load(chosen)
     report = measure.Report("peers", "The same backbone and photos with other tools", chosen, data)
     with tempfile.TemporaryDirectory() as folder:
         photos = lay_out(data, Path(folder) / "photos")
@@ -41,7 +41,8 @@ def main():
                  "--fine-tune-epochs", chosen.fine_tune_epochs]  # fmt: skip
         commands = {"Keras, image_dataset_from_directory": measure.python_files("peer_keras.py", *words)}
         if chosen.python:
-            commands["PyTorch with timm"] = [chosen.python, measure.HERE / "peer_pytorch.py", *words, "--json", "{json}"]
+            for name, script in (("PyTorch with timm", "peer_pytorch.py"), ("fastai, fine_tune", "peer_fastai.py")):
+                commands[name] = [chosen.python, measure.HERE / script, *words, "--json", "{json}"]
         commands["foodvision"] = measure.python_files("our_recipe.py", *words)
         caches = iter(range(10**6))
         measured = measure.in_turn({
@@ -55,12 +56,15 @@ def main():
             continue
         values = {name: [answer["stages"][stage]["seconds"] for answer in found] for name, found in measured.items()}
         report.table(title.format(stages[stage]["epochs"]), "seconds", values, baseline)
+    spent = {name: [sum(stage["seconds"] for stage in answer["stages"].values()) for answer in found] for name, found in measured.items()}
+    report.table("Both stages", "seconds", spent, baseline)
+    accuracy = {name: [100 * answer["test_accuracy"] for answer in found] for name, found in measured.items()}
+    report.table(f"Top-1 on {len(data.test):,} test photos", "%", accuracy, baseline, better="more")
     for name, found in measured.items():
-        accuracies = ", ".join(f"{answer['test_accuracy']:.1%}" for answer in found)
-        report.remark(f"{name}: test accuracy {accuracies} ({len(data.test)} photos)"
-                      + "".join(f"; {key} {value}" for key, value in found[0].get("versions", {}).items()) + ".")  # fmt: skip
+        if versions := found[0].get("versions"):
+            report.remark(f"{name}: " + ", ".join(f"{key} {value}" for key, value in versions.items()) + ".")
     if not chosen.python:
-        report.remark("PyTorch was left out: no --python with an environment that holds benchmarks/requirements.txt.")
+        report.remark("PyTorch and fastai were left out: no --python with an environment that holds benchmarks/requirements.txt.")
     report.write()
 
 

@@ -90,7 +90,7 @@ class _StepTimes(keras.callbacks.Callback):
         return self.times[0] - self.begun if self.times else 0.0
 
 
-def _measure(model: keras.Model, decoded, config: Config, photos: int, steps: int):
+def _measure(model: keras.Model, decoded, config: Config, photos: int, training: int, steps: int):
     "Seconds a photo of stage 1's backbone, of the head's steps, of stage 2's and of its validation, each several times"
     batch = min(config.batch_size, len(decoded))
     frozen, on_features, backward, forward = (_StepTimes() for _ in range(4))
@@ -100,7 +100,7 @@ def _measure(model: keras.Model, decoded, config: Config, photos: int, steps: in
     frozen.time_calls(_frozen(extractor, photos)[0], images)
     pretended = np.random.default_rng(0).normal(size=(len(decoded), *head.input_shape[1:])).astype("float32")
     pretended = replace(decoded, size=config.image_size, images=pretended)
-    together = min(_head_batch(photos, config.batch_size), len(decoded))
+    together = min(_head_batch(training, config.batch_size), len(decoded))
     _fit(head, training_batches(pretended, together, 0, config.image_size, augment=False), config, steps, on_features)
     if config.fine_tune_epochs:
         unfreeze(model, config.unfreeze_layers)
@@ -160,8 +160,8 @@ def plan(
     policy = choose_policy(config.policy)
     weights = "none" if config.weights == "imagenet" else config.weights
     model = build_model(config.backbone, classes, config.image_size, weights, config.dropout, policy, config.seed)
-    frozen, on_features, backward, forward, first = _measure(model, decoded, config, training, steps)
     decode, photos = min(decode_times), training + validation
+    frozen, on_features, backward, forward, first = _measure(model, decoded, config, photos, training, steps)
     passes = 2 if config.augment and config.fine_tune_epochs else 1
     seconds = {
         "decoding": decode * (photos + (passes - 1) * training),

@@ -50,10 +50,11 @@ def backbone_features(
     gigabytes: float = 4.0,  # Bound on the cache
     stop: StopRequest | None = None,  # Looked at after every shard
     workers: Workers = _ALONE,  # Each computes every so many-th shard and gets all
+    compute: tuple | None = None,  # How the extractor is computed, from `_frozen`; splits that share it convert it once
 ) -> np.ndarray:  # (n, features) float32, in the order of `decoded`
     "Pooled features of every photo, from the cache where they are there"
     folder = folder or cache_folder("features")
-    compute, runtime = _frozen(extractor, len(decoded))
+    compute, runtime = compute or _frozen(extractor, len(decoded))
     place = folder / _digest(extractor, f"{key} {runtime}", decoded.split.names)
     per_shard, shards = shard_batches * batch_size, []
     place.mkdir(parents=True, exist_ok=True)
@@ -172,8 +173,8 @@ def _bound_cache(folder, gigabytes, keep):
 class _LayerWiseAdamW(keras.optimizers.AdamW):
     "AdamW that takes a share of the learning rate for each weight"
 
-    def __init__(self, rate, weight_decay, shares=None):
-        super().__init__(rate, weight_decay)
+    def __init__(self, rate, weight_decay, shares=None, **options):
+        super().__init__(rate, weight_decay, name="adamw", **options)
         self.shares = shares  # in the order of the model's trainable weights; None: all alike
 
     def update_step(self, gradient, variable, learning_rate):
@@ -299,10 +300,10 @@ def extract_features(
     freeze(model)
     extractor, head = split_model(model)
     key = f"{run.info['data']['fingerprint']} {config.image_size} {run.info['policy']} {config.batch_size}"
-    seen, checked = (
-        replace(photos, images=backbone_features(extractor, photos, key, config.batch_size, stop=stop, workers=workers))
-        for photos in (training, validation)
-    )
+    compute = _frozen(extractor, len(training) + len(validation))
+    features = lambda photos: backbone_features(extractor, photos, key, config.batch_size, stop=stop, workers=workers,
+                                                compute=compute)  # fmt: skip
+    seen, checked = (replace(photos, images=features(photos)) for photos in (training, validation))
     standardize(model, seen.images)
     settings = _head_settings(run, model, seen, checked, workers)
     batch = even_batch(len(seen), _head_batch(len(seen), config.batch_size))
