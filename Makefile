@@ -24,7 +24,7 @@ demo: .venv/installed-demo  ## train both stages on the drawn sample, evaluate, 
 	.venv/bin/foodvision evaluate $(RUN)
 	@echo; echo "The report: $(RUN)/report/report.html"
 
-# Two files of tests at a time; a file's tests stay together, as they share what they train. PYTEST_ARGUMENTS may say otherwise.
+# Two files of tests, or notebooks, at a time (`tests/conftest.py`). PYTEST_ARGUMENTS may say otherwise.
 test: .venv/installed-dev browser  ## every check there is: notebooks, package, commands, site; closes on pytest's summary
 	.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGUMENTS)
 

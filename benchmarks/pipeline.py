@@ -207,7 +207,6 @@ def measure_precision(report, chosen, data, batch_size):
 def main():
     parser = measure.options(__doc__.splitlines()[0], repeats=3)
     parser.add_argument("--name", default="pipeline", help="name of the files written (default: pipeline)")
-    parser.add_argument("--without-training", action="store_true", help="only how fast photos come")
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.repeats = 1
@@ -215,9 +214,8 @@ def main():
     batch_size = min(32, len(data.train) // 2)
     report = measure.Report(chosen.name, "The input pipeline", chosen, data)
     larger, rows = measure_rates(report, chosen, data, batch_size)
-    if not chosen.without_training:
-        measure_waiting(report, chosen, data, larger, batch_size, rows)
-        measure_precision(report, chosen, data, batch_size)
+    measure_waiting(report, chosen, data, larger, batch_size, rows)
+    measure_precision(report, chosen, data, batch_size)
     report.write()
 
 

@@ -84,3 +84,15 @@ def pytest_terminal_summary(terminalreporter):
         for name, seconds in notebooks:
             note = "  over budget" if seconds > BUDGET_SECONDS else ""
             terminalreporter.write_line(f"{seconds:6.0f}  {name.partition('[')[2].rstrip(']')}{note}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "A file's tests stay together, as they share what they train; notebooks share nothing, and are half of the time"
+    from xdist.scheduler import LoadFileScheduling
+
+    class NotebooksApart(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid if "test_notebooks.py::test_runs" in nodeid else super()._split_scope(nodeid)
+
+    return NotebooksApart(config, log)
