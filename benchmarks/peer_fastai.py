@@ -10,7 +10,15 @@ import fastai
 import timm
 import torch
 from fastai.vision.all import (
-    Callback, ImageDataLoaders, Resize, ResizeMethod, accuracy, aug_transforms, get_image_files, set_seed, vision_learner,
+    Callback,
+    ImageDataLoaders,
+    Resize,
+    ResizeMethod,
+    accuracy,
+    aug_transforms,
+    get_image_files,
+    set_seed,
+    vision_learner,
 )  # fmt: skip
 from peer_pytorch import options, weights_file
 
