@@ -49,7 +49,6 @@ def main():
     if chosen.weights == "imagenet":
         body = learner.model[0].model  # all but the classifier, whose two tensors come last in the file
         body.load_state_dict(dict(zip(body.state_dict(), torch.load(weights_file(), map_location="cpu", weights_only=True).values())))
-        learner.freeze()
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(chosen.fine_tune_epochs, freeze_epochs=chosen.feature_epochs)
     epochs = chosen.feature_epochs, chosen.fine_tune_epochs
