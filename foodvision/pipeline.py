@@ -152,6 +152,9 @@ def _photo_at(position, n: int, per_epoch: int, seed: int):
     return tf.random.experimental.index_shuffle(position % per_epoch, key, n - 1)
 
 # %% ../nbs/02_pipeline.ipynb #60ac89c4
+_READY = 4  # batches made ahead
+
+
 def _share(array: np.ndarray):
     "A tensor on the host that shares the array's memory where its alignment allows, else a copy"
     with tf.device("/CPU:0"):
@@ -161,9 +164,10 @@ def _share(array: np.ndarray):
 
 
 def _as_it_is(batches: tf.data.Dataset) -> tf.data.Dataset:
-    "The same chain, which TensorFlow shall not rewrite: it would copy the pixels for that"
+    "The same chain, which TensorFlow shall neither rewrite, copying the pixels for that, nor tune in a thread of its own"
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False
     return batches.with_options(options)
 
 # %% ../nbs/02_pipeline.ipynb #5c1e0a12
@@ -208,10 +212,10 @@ def training_batches(
     steps = epoch * steps_per_epoch(n, batch_size) + step
     numbers = tf.data.Dataset.range(steps * per_slice, 2**60 // per_batch)
     if augment:
-        batches = numbers.map(photos_at, num_parallel_calls=tf.data.AUTOTUNE).batch(per_slice, drop_remainder=True)
+        batches = numbers.map(photos_at, num_parallel_calls=_cores()).batch(per_slice, drop_remainder=True)
     else:
-        batches = numbers.batch(per_slice, drop_remainder=True).map(photos_at, num_parallel_calls=tf.data.AUTOTUNE)
-    return _as_it_is(batches.prefetch(tf.data.AUTOTUNE))
+        batches = numbers.batch(per_slice, drop_remainder=True).map(photos_at, num_parallel_calls=_cores())
+    return _as_it_is(batches.prefetch(_READY))
 
 # %% ../nbs/02_pipeline.ipynb #d09bda0c
 def evaluation_batches(
@@ -233,7 +237,7 @@ def evaluation_batches(
 
     even = -(-min(batch_size, len(decoded)) // part[1])  # of the last batch too: workers exchange arrays of one shape only
     batches = tf.data.Dataset.range(len(decoded)).batch(batch_size)
-    return _as_it_is(batches.map(photos_at, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
+    return _as_it_is(batches.map(photos_at, num_parallel_calls=_cores()).prefetch(_READY))
 
 # %% ../nbs/02_pipeline.ipynb #bcfb7c00
 def throughput(
