@@ -94,6 +94,18 @@ def python_files(name, *words):
     return [sys.executable, HERE / name, *words, "--json", "{json}"]
 
 
+def test_scores(scores, labels):
+    "Top-1 and top-5 accuracy of scores (n, classes) as shares"
+    best = scores.argsort(axis=1)[:, ::-1][:, :5] == labels[:, None]
+    return {"test_accuracy": float(best[:, 0].mean()), "test_top_5": float(best.any(axis=1).mean())}
+
+
+def scores_of_last(stages):
+    "The test scores of the stage that was trained last"
+    last = list(stages.values())[-1]
+    return {name: last[name] for name in ("test_accuracy", "test_top_5")}
+
+
 def machine():
     "What the figures were measured on"
     from foodvision.precision import device_summary

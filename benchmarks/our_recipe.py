@@ -33,30 +33,30 @@ def train_recipe(data, config):
                                 for split in (data.train, data.validation))  # fmt: skip
         extract_features(run, model, training, validation, stop)
         result["stages"]["feature_extraction"] = {"seconds": time.perf_counter() - begun}
+        result["stages"]["feature_extraction"].update(_test_scores(run, data, config))
         if config.fine_tune_epochs:
             begun = time.perf_counter()
             if config.augment:
                 training = decode_split(data.train, round(config.image_size * 9 / 8), progress=False)
             fine_tune(run, model, training, validation, stop)
             result["stages"]["fine_tuning"] = {"seconds": time.perf_counter() - begun}
+            result["stages"]["fine_tuning"].update(_test_scores(run, data, config))
         for name, stage in result["stages"].items():
             rows = [row for row in run.history if row["stage"] == name]
             stage.update(epochs=len(rows), validation_accuracy=[round(row["val_accuracy"], 4) for row in rows],
                          head_seconds=sum(row["seconds"] for row in rows))  # fmt: skip
-        result["seconds"] = time.perf_counter() - start
-        result["test_accuracy"] = _test_accuracy(run, data, config)
+        result.update(measure.scores_of_last(result["stages"]))
     return result
 
 
-def _test_accuracy(run, data, config):
-    "Share of the test photos that the run's best model names rightly"
+def _test_scores(run, data, config):
+    "How good the run's best model is on the test photos"
     from foodvision.model import load_model
     from foodvision.pipeline import decode_split, evaluation_batches
 
     test = decode_split(data.test, config.image_size, progress=False)
-    batches = evaluation_batches(test, config.batch_size)
-    answers = load_model(run.model_path).predict(batches, verbose=0).argmax(axis=1)
-    return float((answers == test.labels).mean())
+    scores = load_model(run.model_path).predict(evaluation_batches(test, config.batch_size), verbose=0)
+    return measure.test_scores(scores, test.labels)
 
 
 def main():
