@@ -2,8 +2,9 @@
 
 Each is a process of its own, in turn: some epochs of the head on the frozen backbone, then some of all layers. The plain
 scripts take batches of 32, augment nothing and leave batch norm as it is; fastai's `fine_tune` and ours are as people get
-them: both augment, watch 15 % of the training photos, and choose their learning rates over time. PyTorch and fastai run in an
-environment of their own (requirements.txt); without --python they are left out.
+them: both augment, watch 15 % of the training photos, and choose their learning rates over time. Ours is there once more with
+the epochs it has by default. PyTorch and fastai run in an environment of their own (requirements.txt); without --python they
+are left out.
 """
 import tempfile
 from pathlib import Path
@@ -36,14 +37,16 @@ def main():
     report = measure.Report("peers", "The same backbone and photos with other tools", chosen, data)
     with tempfile.TemporaryDirectory() as folder:
         photos = lay_out(data, Path(folder) / "photos")
-        words = ["--data", photos, "--backbone", chosen.backbone, "--weights", chosen.weights,
-                 "--image-size", chosen.image_size, "--feature-epochs", chosen.feature_epochs,
-                 "--fine-tune-epochs", chosen.fine_tune_epochs]  # fmt: skip
+        common = ["--data", photos, "--backbone", chosen.backbone, "--weights", chosen.weights, "--image-size", chosen.image_size]
+        words = [*common, "--feature-epochs", chosen.feature_epochs, "--fine-tune-epochs", chosen.fine_tune_epochs]
         commands = {"Keras, image_dataset_from_directory": measure.python_files("peer_keras.py", *words)}
         if chosen.python:
             for name, script in (("PyTorch with timm", "peer_pytorch.py"), ("fastai, fine_tune", "peer_fastai.py")):
                 commands[name] = [chosen.python, measure.HERE / script, *words, "--json", "{json}"]
         commands["foodvision"] = measure.python_files("our_recipe.py", *words)
+        if not chosen.quick:
+            own = ["--feature-epochs", 20, "--fine-tune-epochs", 5]
+            commands["foodvision, 20 + 5 epochs as it comes"] = measure.python_files("our_recipe.py", *common, *own)
         caches = iter(range(10**6))
         measured = measure.in_turn({
             name: lambda command=command: measure.process(command, XDG_CACHE_HOME=f"{folder}/cache-{next(caches)}")["result"]

@@ -66,6 +66,7 @@ class EpochHistory(keras.callbacks.Callback):
         row = {"stage": self.stage, "epoch": epoch + 1, "step": step, **scores}
         self.rows.append({**row, "learning_rate": _learning_rate(self.model), "seconds": round(seconds, 3)})
         write_json(self.path, self.rows)
+        self.started, self.seconds_before = time.perf_counter(), 0.0  # what comes now is not of this epoch
 
 
 def _learning_rate(model):
