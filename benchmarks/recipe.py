@@ -40,8 +40,8 @@ def main():
 def write(report, measured, data):
     "Tables and targets of what the recipes took and reached"
     spent, scores = {}, {"test_accuracy": {}, "test_top_5": {}}
-    for name in sorted(measured, key=TUTORIAL.__ne__):
-        stages = [list(result["stages"].values()) for result in measured[name]]
+    for name, results in measured.items():
+        stages = [list(result["stages"].values()) for result in results]
         for row, count in ((name, 2), (HEAD.format(name), 1)):
             spent[row] = [sum(stage["seconds"] for stage in done[:count]) for done in stages]
             for key, values in scores.items():
