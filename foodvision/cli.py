@@ -483,6 +483,8 @@ def _call(command, options) -> int:
         return _say(error, error.exit_code)
     except KeyboardInterrupt:
         return _say("stopped", 130)
+    except MemoryError:
+        return _say("not enough memory. End other programs, or lower --batch-size or --cache-gigabytes.", 1)
     except OSError as error:
         return _say(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 1)
 
