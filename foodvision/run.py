@@ -101,8 +101,8 @@ def lock(
     shared: bool = False,  # Share the lock with others that do, instead of being the only one
 ):
     "Hold a lock on `path` until the block or the process ends; `UserError` if another one holds it"
-    path = Path(os.path.realpath(path))
-    file = path.parent / f".{path.name}.lock"
+    real = Path(os.path.realpath(path))
+    file = real.parent / f".{real.name}.lock"
     made = [folder for folder in file.parents if not folder.exists()]
     held = None
     try:
