@@ -318,8 +318,8 @@ def train(
 ) -> Run:  # The finished run; its model is `run.model_path`
     """Train both stages, or carry on with a training that was stopped.
 
-    Raises `UserError` when the call, the data or a photo is wrong or another process trains in `directory`, and `Interrupted` when the training was asked to
-    stop (SIGTERM, Ctrl-C) and did so with a backup.
+    Raises `UserError` when the call, the data or a photo is wrong or another process trains in `directory`, and
+    `Interrupted` when the training was asked to stop (SIGTERM, Ctrl-C) and did so with a backup.
     """
     if workers.count > 1 and devices != "1":
         raise UserError("Each worker trains on one device: start as many workers as there are devices, and leave out devices")

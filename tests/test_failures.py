@@ -310,6 +310,17 @@ def test_other_data_on_resume(interrupted, tmp_path, photos):
     assert run.info["data"]["counts"]["train"] + run.info["data"]["counts"]["validation"] == 25
 
 
+def test_other_pixels_in_a_file_of_the_same_size_on_resume(interrupted, tmp_path, photos):
+    copy = shutil.copytree(photos, tmp_path / "photos")
+    change(interrupted, config__data=str(copy))
+    path, other = copy / "train" / "pizza" / "0.jpg", tmp_path / "other.jpg"
+    size = path.stat().st_size
+    draw_dish("pizza", 77, (48, 32)).save(other)
+    path.write_bytes(other.read_bytes().ljust(size, b"\0"))
+    assert path.stat().st_size == size
+    assert "data was" in refused(2, "train", "--resume", interrupted)
+
+
 def test_other_classes_on_resume(interrupted, tmp_path, photos):
     copy = shutil.copytree(photos, tmp_path / "photos")
     for part in ("train", "test"):
