@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -43,34 +44,38 @@ def writing(
     path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two writers apart; the original suffix stays last, as Keras picks a format by it.
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    # An open folder is still this one when somebody has moved it meanwhile.
-    folder = os.open(path.parent, os.O_RDONLY) if os.unlink in os.supports_dir_fd else None
-    try:
-        yield part
-        _sync(part)
-        os.replace(part, path)
-        _sync(path.parent)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(part if folder is None else part.name, dir_fd=folder)
-        if folder is not None:
-            os.close(folder)
+    with _opened_folder(path.parent) as folder:
+        try:
+            yield part
+            with open(part, "r+b") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+            if folder is not None:
+                with suppress(OSError):
+                    os.fsync(folder)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(part if folder is None else part.name, dir_fd=folder)
 
 
 def _is_part(path: Path) -> bool:
     "Whether a file is what a killed writer left behind"
-    return path.name.startswith(".") and ".part" in path.suffixes
+    return bool(re.fullmatch(r"\..+\.\d+\.part(\..*)?", path.name))
 
-
-def _sync(path: Path):
-    "Push a file, or a folder's list of names, to the disk"
-    descriptor = os.open(path, os.O_RDONLY)
+# %% ../nbs/00_run.ipynb #ada10aaf
+@contextmanager
+def _opened_folder(folder: Path):
+    "Yield a descriptor of a folder; None where the system does not give one"
+    descriptor = None
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY) if os.unlink in os.supports_dir_fd else None
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
-
+# %% ../nbs/00_run.ipynb #1784c17d
 def write_text(
     path: str | Path,  # Where the finished file shall stand
     text: str,  # Its content, written as UTF-8
