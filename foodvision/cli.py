@@ -9,6 +9,7 @@ __all__ = ['COMMANDS', 'train', 'plan', 'evaluate', 'predict', 'export', 'app', 
 import argparse
 import inspect
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -394,7 +395,8 @@ def _run_facts(run):
     "What `info` says about a run, by name"
     config, known = run.config, run.info
     data, seconds = known.get("data", {}), known.get("seconds", {})
-    best = min((row["val_loss"], row["val_accuracy"]) for row in run.history) if run.history else None
+    finite = [(row["val_loss"], row["val_accuracy"]) for row in run.history if math.isfinite(row["val_loss"])]
+    best = min(finite, default=None)
     classes, counts = known.get("class_names", []), data.get("counts", {})
     measured = known.get("measured")
     shown = {"test": f"{measured['top_1']['value']:.1%} top-1 on {measured['photos']:,} photos"} if measured else {}

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 from fastcore import xml
@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 from .data import PhotoData, Split, load_data
 from .light import LightModel
 from .preprocessing import BadImage, decode_image
-from .run import Run, UserError, check_value, package_versions, read_json, replace_files, write_json, write_text, writing
+from .run import Run, UserError, package_versions, write_json, write_text, writing
 
 # %% ../nbs/07_evaluation.ipynb #77511bc8
 if TYPE_CHECKING:  # names for annotations, which are never evaluated
@@ -1288,8 +1288,6 @@ def evaluate(
         raise UserError(f"split must be train, validation or test, and is {split!r}")
     if others is not None and not Path(others).is_dir():
         raise UserError(f"No folder with photos of other things at {others}")
-    if folder:
-        _require_report_folder(Path(folder))
     run = run if isinstance(run, Run) else Run.open(run)
     run.require_model(light=True)
     data = _data_for(run, data)
@@ -1344,31 +1342,18 @@ def _write_predictions(path, predictions, temperature, threshold, count=5):
             facts = int(predictions.correct[i]), int(sure[i])
             rows.writerow([name, predictions.class_names[predictions.labels[i]], *facts, *best])
 
-# %% ../nbs/07_evaluation.ipynb #c33683ac
-class _Report(TypedDict):
-    run: str
-    photos: int
-    top_1: dict
-
-
-def _require_report_folder(folder):
-    "Raise `UserError` unless a folder is new, empty, or holds a report, whose files may be written anew"
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        try:
-            read_json(folder / "metrics.json", lambda facts: check_value("", facts, _Report))
-        except (OSError, UserError):
-            raise UserError(f"{folder} holds other files than a report's. Choose another folder.") from None
-
 
 @contextmanager
 def _replacing(folder):
-    "Yield a new folder beside `folder`; on success its files go there, on an error it is removed"
-    _require_report_folder(folder)
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    "Yield a new folder beside `folder`; on success it takes its place, on an error it is removed"
+    part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         yield part
-        replace_files(part, folder)
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -17,13 +17,12 @@ import zipfile
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 
 from .data import PhotoData, load_data
 from .inference import Classifier, Prediction
-from .run import Run, UserError, check_value, package_versions, quiet, read_json, replace_files, write_json, write_text
+from .run import Run, UserError, merge_folder, package_versions, quiet, write_json, write_text
 
 # %% ../nbs/09_export.ipynb #1a48ba2e
 def _keras_function(model, temperature: float):
@@ -367,32 +366,6 @@ def _some_photos(run: Run, data: PhotoData, part: str, count: int) -> tuple[np.n
     decoded = decode_split(split, run.config.image_size, on_bad_image=run.config.on_bad_image)
     return decoded.images, np.array([run.class_names.index(data.class_names[label]) for label in decoded.labels])
 
-# %% ../nbs/09_export.ipynb #356c27a8
-class _Share(TypedDict):
-    value: float
-    interval: list[float]
-
-
-class _Photos(TypedDict):
-    name: str
-    split: str
-    official_food101: bool
-    photo_width: int
-    photo_height: int
-    image_size: int
-
-
-class _Figures(TypedDict):
-    photos: int
-    classes: int
-    top_1: _Share
-    top_5: _Share
-    macro_f1: float
-    calibration_error_calibrated: float
-    answered: float
-    accuracy_when_answered: float | None
-    data: _Photos
-
 # %% ../nbs/09_export.ipynb #b865828f
 def model_card(
     run: Run | str | Path,  # A finished run; evaluated, if the card is to have figures
@@ -400,7 +373,7 @@ def model_card(
     "A run's model card in the Hugging Face format, from the figures of its report"
     run = run if isinstance(run, Run) else Run.open(run)
     place = run.path / "report" / "metrics.json"
-    facts = read_json(place, lambda facts: check_value("", facts, _Figures)) if place.exists() else None
+    facts = json.loads(place.read_text(encoding="utf-8")) if place.exists() else None
     parts = [_front_matter(run, facts), f"# {_plain(_name(run))}", _card_lead(run)]
     parts += ["## How good it is", *(_card_figures(facts) if facts else [_NOT_MEASURED])]
     parts += ["## How to use it", _card_use(run), "## How it was trained", _card_training(run), "## Limits", _CARD_LIMITS]
@@ -519,13 +492,15 @@ With [foodvision](https://github.com/foodvision/foodvision) photos may have any 
 # %% ../nbs/09_export.ipynb #ca903048
 @contextmanager
 def _staging(path: Path):
-    "Yield a path of the same name in a hidden folder; on success it goes to its place, on an error it is removed"
-    hidden = path.parent / f".{path.name}.{os.getpid()}.part"
-    shutil.rmtree(hidden, ignore_errors=True)
+    "Yield a path of the same name in a hidden folder; on success it takes its place, or goes into the folder there"
+    hidden = path.parent / f".{path.name}.{os.getpid()}.unfinished"
     hidden.mkdir(parents=True)
     try:
         yield hidden / path.name
-        replace_files(hidden / path.name, path)
+        if path.is_dir() and (hidden / path.name).is_dir():
+            merge_folder(hidden / path.name, path)
+        else:
+            os.replace(hidden / path.name, path)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
