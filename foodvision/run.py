@@ -9,6 +9,7 @@ __all__ = ['Policy', 'SHIPPED', 'UserError', 'writing', 'write_text', 'write_jso
 # %% ../nbs/00_run.ipynb #1a03da11
 import json
 import logging
+import math
 import os
 import platform
 import re
@@ -178,9 +179,11 @@ def _is_plain(value, plain: type) -> bool:
         return isinstance(value, bool) and plain is bool
     if plain is str:
         return isinstance(value, str) and "\0" not in value  # no file has such a name
+    if isinstance(value, int) and plain in (int, float, Score):
+        return abs(value) < 2**63
     if plain is float:
-        return isinstance(value, int | float) and abs(value) < 1e300  # neither NaN nor infinite
-    return isinstance(value, int | float if plain is Score else plain)
+        return isinstance(value, float) and math.isfinite(value)
+    return isinstance(value, float if plain is Score else plain)
 
 # %% ../nbs/00_run.ipynb #b0c76631
 Policy = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]

@@ -236,8 +236,9 @@ def test_overwriting_takes_a_run_and_nothing_else(trained, foodvision, photos, t
 
 def test_an_option_wins_over_the_file_even_with_its_default(foodvision, photos, tmp_path):
     (tmp_path / "recipe.json").write_text(json.dumps({"data": str(photos), "image_size": 64, "fine_tune_epochs": 0}))
-    done = foodvision("train", "--config", tmp_path / "recipe.json", "--image-size", 224, "--dry-run")
-    assert done.returncode == 0 and "at 224 pixels" in done.stdout, done.stderr
+    done = foodvision("train", "--config", tmp_path / "recipe.json", "--image-size", 224, "--run", tmp_path / "recipe.json")
+    assert done.returncode == 2 and "is a file; a run needs a folder" in done.stderr
+    assert f"on {photos} at 224 pixels" in done.stdout
 
 
 def test_food101_without_a_network_answers_in_seconds(foodvision, tmp_path):
