@@ -352,6 +352,8 @@ def audit(
     if (folder / "audit.csv").exists():
         raise UserError(f"{folder} holds an audit already, perhaps with somebody's choices in its column keep. "
                         "Name another folder, or move that one away.")  # fmt: skip
+    if (page := folder / "audit.html").exists() and b"Label audit of" not in page.read_bytes()[:4096]:
+        raise UserError(f"{page} is there already, and no audit's. Name another folder.")
     data, features = audit_features(data, config)
     labels = _labels(data)
     probabilities = cross_validate(features[: len(labels)], labels, len(data.class_names), config)

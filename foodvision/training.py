@@ -432,6 +432,7 @@ def _explained(run: Run):
 def _open_to_resume(config, directory):
     "The run to carry on with; raises `UserError` if `config` is not the one it was started with"
     run = Run.open(directory)
+    run.require("class_names", "data", "policy", "device", "threads")
     run.remove_parts()
     if config is not None and config != run.config:
         new, old = config.to_dict(), run.config.to_dict()
