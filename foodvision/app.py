@@ -249,7 +249,6 @@ def _server(page, folder: Path):
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     closed = {"docs_url": None, "redoc_url": None, "openapi_url": None}
     outer = FastAPI(**closed)
-    gradio.routes.DEFAULT_TEMP_DIR = str(folder)  # read once, when Gradio was imported
     gradio.mount_gradio_app(
         outer, page, "/", app_kwargs=closed, max_file_size=LARGEST_UPLOAD, run_history=False,
         footer_links=[], show_error=False, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
@@ -268,37 +267,44 @@ def _server(page, folder: Path):
 # %% ../nbs/10_app.ipynb #fc73d6c2
 @contextmanager
 def _until_interrupted():
-    "Ctrl-C and, in the main thread, SIGTERM end the block, and nothing else"
+    "In the main thread Ctrl-C and SIGTERM end the block, and nothing else"
     main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
+    signals = (signal.SIGINT, signal.SIGTERM) if main else ()
+    before = {each: signal.signal(each, signal.default_int_handler) for each in signals}
     try:
         yield
     except KeyboardInterrupt:
         pass
     finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 # %% ../nbs/10_app.ipynb #d8e24986
 @contextmanager
 def _opened(run: Run, host: str, port: int, examples: list | tuple):
-    "The page, served by a thread of its own until the block ends; gives the port and the thread"
+    "The page, served by a thread of its own until the block ends; gives the port, and an event for its end"
     with _claim(host, port) as listening, _private_folder() as folder:
-        _toolkit()
+        _toolkit().routes.DEFAULT_TEMP_DIR = str(folder)  # Gradio reads it only at its import
         classifier = Classifier.load(run)
         photos = _examples(classifier.class_names, examples, folder / "examples")
-        server = _server(build_app(classifier, photos), folder)
+        server, ended = _server(build_app(classifier, photos), folder), threading.Event()
         _warm_up(classifier)
-        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-        with _forgetting(folder):
-            thread.start()
+
+        def work():
             try:
-                yield listening.getsockname()[1], thread
+                server.run([listening])
+            finally:
+                ended.set()
+
+        with _forgetting(folder):
+            threading.Thread(target=work, daemon=True).start()
+            try:
+                yield listening.getsockname()[1], ended
             finally:
                 server.should_exit = True
-                thread.join()
+                ended.wait()
 
-
+# %% ../nbs/10_app.ipynb #7c1d0ab4
 def serve_app(
     run: Run | str | Path,  # A finished run
     host: str = "127.0.0.1",  # Address to listen on; 0.0.0.0 lets other machines in
@@ -308,9 +314,9 @@ def serve_app(
     "Serve the page until Ctrl-C, SIGTERM or a notebook's stop button; raises `UserError` if that cannot be"
     run = run if isinstance(run, Run) else Run.open(run)
     run.require_model(light=True)
-    with _until_interrupted(), _opened(run, host, port, examples) as (used_port, thread):
+    with _until_interrupted(), _opened(run, host, port, examples) as (used_port, ended):
         _announce(host, used_port)
-        thread.join()
+        ended.wait()  # not `join`: interrupted, it takes the thread for ended (Python 3.11 and 3.12)
     print("Stopped. What visitors sent is removed.", flush=True)
 
 # %% ../nbs/10_app.ipynb #07328e74

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -285,6 +286,8 @@ def test_it_runs_in_a_notebook_and_in_a_thread(tmp_path, offline, lines, times):
     environment = {**os.environ, **offline, "TMPDIR": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"}
     pipes = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
     process = subprocess.Popen([sys.executable, "-c", lines], env=environment, cwd=tmp_path, text=True, **pipes)
+    giving_up = threading.Timer(120, process.kill)
+    giving_up.start()
     for _ in range(times):
         said = process.stdout.readline()
         assert "http" in said, process.stderr.read()
@@ -293,6 +296,7 @@ def test_it_runs_in_a_notebook_and_in_a_thread(tmp_path, offline, lines, times):
         if times > 1:
             process.send_signal(signal.SIGINT)
             assert process.stdout.readline().startswith("Stopped")
-    _, errors = process.communicate("\n", timeout=30)
+    _, errors = process.communicate("\n", timeout=60)
+    giving_up.cancel()
     assert (process.returncode, list(tmp_path.iterdir())) == (0, []), errors
     assert "Traceback" not in errors
