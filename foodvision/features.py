@@ -203,7 +203,8 @@ def use_feature_set(
     with lock(folder, shared=True):
         folder.mkdir(parents=True, exist_ok=True)
         yield
-        os.utime(folder)
+        with suppress(OSError):  # somebody has removed it by hand, or it is not ours
+            os.utime(folder)
 
 
 def bound_cache(
@@ -211,7 +212,7 @@ def bound_cache(
     gigabytes: float,  # What it may take (1 GB = 10^9 bytes)
 ):
     "Remove the sets of features that were not used for longest, until the rest is within the bound; used ones stay"
-    with suppress(UserError), lock(folder):  # if another process is removing, that will do
+    with suppress(UserError, FileNotFoundError), lock(folder):  # if another process is removing, that will do
         sets = sorted((path.stat().st_mtime, measure_size(path), path) for path in folder.iterdir() if path.is_dir())
         excess = sum(size for _, size, _ in sets) - gigabytes * 1e9
         for _, size, path in sets:
