@@ -1,7 +1,6 @@
 "A hostile visitor of `foodvision app`, over HTTP: every address, every payload, and nothing is got"
 import asyncio
 import contextlib
-import json
 import os
 import re
 import socket
@@ -412,7 +411,10 @@ def test_two_hundred_uploads_at_once(app, photo):
             largest[0] = max(largest[0], sum(written(app).values()))
 
     async def upload(client):
-        return (await client.post("/gradio_api/upload", files={"files": ("x.jpg", content)})).status_code
+        try:
+            return (await client.post("/gradio_api/upload", files={"files": ("x.jpg", content)})).status_code
+        except httpx.TransportError:  # refused and closed while the photo was still being sent
+            return 503
 
     async def all_at_once():
         limits = httpx.Limits(max_connections=200)
@@ -450,4 +452,4 @@ def test_many_questions_at_once(app, photo):
             return await asyncio.gather(*[ask(client, number) for number in range(250)])
 
     statuses = asyncio.run(all_at_once())
-    assert set(statuses) == {200, 503} and json.dumps(statuses)
+    assert set(statuses) == {200, 503}
