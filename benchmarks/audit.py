@@ -2,7 +2,8 @@
 
 Every round flips other labels to another class at random. The features are the backbone's, computed once; a head is
 trained on the flipped labels, on what is left after the audit's proposals are dropped, and on what is left after
-exactly the flipped ones are dropped. Accuracy is that on the test photos, whose labels are never flipped.
+the flipped ones alone are dropped. From which confidence on the audit proposes is decided by this benchmark, so it reads
+no test photos: accuracy is that on validation photos cut from the training photos, whose labels are not flipped.
 """
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ RATES = (0.0, 0.05, 0.1, 0.2)
 
 
 def round_of(features, data, config, rate, seed):
-    "Precision and recall of the audit, and test accuracy of the three heads, for one draw of wrong labels"
+    "Precision and recall of the audit, and accuracy of the three heads, for one draw of wrong labels; `test` has validation photos"
     from foodvision.audit import PROPOSED_FROM, cross_validate, label_suspects
     from foodvision.training import _fit_head
 
@@ -39,7 +40,7 @@ def round_of(features, data, config, rate, seed):
 
 
 def main():
-    parser = measure.options(__doc__.splitlines()[0], repeats=10)
+    parser = measure.options(__doc__.splitlines()[0], repeats=10, decides=True)
     parser.add_argument("--name", default="audit", help="name of the files written (default: audit)")
     chosen = parser.parse_args()
     if chosen.quick:
@@ -48,14 +49,16 @@ def main():
     from foodvision.run import Config
 
     config = Config(data=chosen.data, backbone=chosen.backbone, weights=chosen.weights, image_size=chosen.image_size)
-    photos = measure.load(chosen)
-    data, features = audit_features(replace(photos, validation=photos.validation.take(slice(0, 0))), config)
-    report = measure.Report(chosen.name, "Label audit: labels made wrong on purpose", chosen, data)
+    photos, decided_on = measure.load_to_decide(chosen)
+    photos = measure.some_of(photos, photos=chosen.photos_per_class, seed=None if chosen.seed < 0 else chosen.seed)
+    data, features = audit_features(replace(photos, validation=photos.test, test=decided_on), config)
+    report = measure.Report(chosen.name, "Label audit: labels made wrong on purpose", chosen,
+                            replace(data, validation=data.test, test=photos.test))  # fmt: skip
     for rate in RATES[2:3] if chosen.quick else RATES:
         found = [round_of(features, data, config, rate, seed) for seed in range(chosen.repeats)]
         column = lambda name, scale=100, found=found: [scale * one[name] for one in found]
         heads = {name: [max(value, 0.01) for value in column(name)] for name in ("as they are", "audited", "right ones only")}
-        report.table(f"{rate:.0%} of labels wrong: test accuracy of a head", "%", heads, "as they are", "higher")
+        report.table(f"{rate:.0%} of labels wrong: accuracy of a head on validation photos", "%", heads, "as they are", "higher")
         if rate:
             shares = {"by chance": [max(value, 0.01) for value in column("flipped")],
                       "precision": column("precision"), "recall": column("recall")}  # fmt: skip

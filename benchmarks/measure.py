@@ -1,5 +1,8 @@
 """What every benchmark here shares: alternatives measured in turn, in one run on one machine, and written down.
 
+A benchmark by which a default is decided (`ablation`, `audit`) reads no test photos: `to_decide_on` takes them away and
+cuts validation photos from the training photos. The others measure time, or finished recipes on the test photos.
+
 A measurement alone says little, as machines differ and are shared. So the alternatives of a question take turns, round
 after round, and each round gives ratios of its own; the median over the rounds is the figure, the lowest and the
 highest stand beside it, and the machine and its load are named.
@@ -20,13 +23,17 @@ sys.path.insert(0, str(HERE.parent))  # the package beside this folder, installe
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def options(description, repeats=5, backbone="EfficientNetLite0", image_size=128, data="sample"):
-    "The options that every benchmark has"
+def options(description, repeats=5, backbone="EfficientNetLite0", image_size=128, data="sample", decides=False):
+    "The options that every benchmark has; one that `decides` on a default takes validation photos in place of test photos"
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", default=data, help=f"`sample`, `food101` or a folder of photos (default: {data})")
     parser.add_argument("--classes", type=int, default=0, help="only so many of its classes (default: all)")
     parser.add_argument("--photos-per-class", type=int, default=0, help="only so many training photos of each (default: all)")
-    parser.add_argument("--test-photos-per-class", type=int, default=0, help="only so many test photos of each (default: all)")
+    if decides:
+        parser.add_argument("--validation-photos-per-class", type=int, default=0,
+                            help="decide on so many of each, cut from the training photos (default: as many as of the test)")  # fmt: skip
+    else:
+        parser.add_argument("--test-photos-per-class", type=int, default=0, help="only so many test photos of each (default: all)")
     parser.add_argument("--seed", type=int, default=-1, help="draw those photos at random, and train, by this seed (default: the first)")
     parser.add_argument("--backbone", default=backbone, help=f"as in `foodvision train` (default: {backbone})")
     parser.add_argument("--weights", default="imagenet", help="as in `foodvision train` (default: imagenet)")
@@ -139,12 +146,35 @@ def some_of(data, classes=0, photos=0, seed=None, test_photos=0):
                    test=cut(data.test, test_photos or None))  # fmt: skip
 
 
+def to_decide_on(data, photos=0):
+    """Data without its test photos, and validation photos cut from its training photos: what a default may be decided on.
+
+    They are `photos` of each class, or as many as it has test photos, and never more than half of its training photos.
+    They are the same whenever they are cut, so no round trains on a photo that it or another round decides on.
+    """
+    import numpy as np
+
+    random, cut = np.random.default_rng(0), np.zeros(len(data.train), bool)
+    tests = np.bincount(data.test.labels, minlength=len(data.class_names))
+    for label in range(len(data.class_names)):
+        members = random.permutation(np.flatnonzero(data.train.labels == label))
+        cut[members[: min(photos or max(tests[label], 1), len(members) // 2)]] = True
+    return replace(data, train=data.train.take(~cut), test=data.test.take(slice(0, 0))), data.train.take(cut)
+
+
 def load(chosen):
     "The photos that the options ask for"
     from foodvision.data import load_data
 
     seed = None if chosen.seed < 0 else chosen.seed
     return some_of(load_data(chosen.data), chosen.classes, chosen.photos_per_class, seed, chosen.test_photos_per_class)
+
+
+def load_to_decide(chosen):
+    "All photos of the classes that the options ask for but test photos, and apart from them the validation photos to decide on"
+    from foodvision.data import load_data
+
+    return to_decide_on(some_of(load_data(chosen.data), chosen.classes), chosen.validation_photos_per_class)
 
 
 def folder_of(source):
@@ -291,8 +321,10 @@ def conditions(content):
     words = [f"{content['date']} on {device['processor']}, {device['cores']} cores, {device['memory_gigabytes']} GB, "
              f"{accelerators}; {versions}"]  # fmt: skip
     if data:
-        words.append(f"{data['name']}: {data['classes']} classes, {data['train']:,} training, {data['validation']:,} "
-                     f"validation and {data['test']:,} test photos of {data['pixels']} pixels (median)")  # fmt: skip
+        counts = [f"{data[part]:,} {name}" for part, name in
+                  (("train", "training"), ("validation", "validation"), ("test", "test")) if data[part]]  # fmt: skip
+        words.append(f"{data['name']}: {data['classes']} classes, {', '.join(counts[:-1])} and {counts[-1]} photos of "
+                     f"{data['pixels']} pixels (median)")  # fmt: skip
     if "backbone" in settings:
         words.append(f"{settings['backbone']} at {settings['image_size']} pixels")
     words.append(f"{settings['repeats']} rounds; load of the machine {content['load_before']} before, "

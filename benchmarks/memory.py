@@ -1,6 +1,7 @@
 """Memory: whether it grows with the number of photos. Every figure is the peak of a process of its own.
 
-Many photos are few: each of a hundred drawn ones stands under hundreds of names, as hard links in a temporary folder.
+Many photos are few: each of a hundred drawn ones stands under hundreds of names, as hard links in a temporary folder. No
+accuracy is measured.
 """
 import json
 import os

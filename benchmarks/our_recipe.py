@@ -2,6 +2,7 @@
 
 `stage_1` is everything from encoded photos to a trained head: decoding, the backbone's pass (or its cached features),
 the head's epochs. `stage_2` is decoding for augmentation and fine-tuning. Building the model is apart in both recipes.
+Validation photos cut from the training photos choose the head and the best epoch; test photos only measure what came of it.
 """
 import json
 import tempfile

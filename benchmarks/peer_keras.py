@@ -1,4 +1,7 @@
-"""A peer: Keras' own `image_dataset_from_directory`, as its guide to transfer learning has it, on the same backbone."""
+"""A peer: Keras' own `image_dataset_from_directory`, as its guide to transfer learning has it, on the same backbone.
+
+It chooses nothing; the test photos are read once, at the end.
+"""
 import json
 import time
 from pathlib import Path

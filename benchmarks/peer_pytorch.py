@@ -1,6 +1,7 @@
 """A peer: PyTorch and timm, the same backbone with the same weights file, in the usual loop. It knows nothing of this package.
 
-Run by `peers.py` with the Python of an environment that holds requirements.txt.
+Run by `peers.py` with the Python of an environment that holds requirements.txt. It chooses nothing; the test photos are read
+once, at the end.
 """
 import argparse
 import importlib.util

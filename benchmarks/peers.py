@@ -4,7 +4,7 @@ Each is a process of its own, in turn: some epochs of the head on the frozen bac
 scripts take batches of 32, augment nothing and leave batch norm as it is; fastai's `fine_tune` and ours are as people get
 them: both augment, watch 15 % of the training photos, and choose their learning rates over time. Ours is there once more with
 the epochs it has by default. PyTorch and fastai run in an environment of their own (requirements.txt); without --python they
-are left out.
+are left out. The test photos say how good each is in the end, and no default is decided by that.
 """
 import tempfile
 from pathlib import Path

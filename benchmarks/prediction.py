@@ -2,7 +2,8 @@
 
 `python benchmarks/prediction.py RUN` takes an evaluated run. The files are exported anew, so that what is timed has passed
 the comparison with Keras. One photo: decoded already, warm, the runtimes in turn, many calls a round. A folder: files on
-the disk in, ranked answers out, beside the compiled model on pixels that lie in memory.
+the disk in, ranked answers out, beside the compiled model on pixels that lie in memory. Accuracy is that of the exported files
+beside Keras on test photos, as `foodvision export` compares them; no default is decided by it.
 """
 import argparse
 import statistics

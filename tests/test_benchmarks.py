@@ -1,6 +1,7 @@
 "Every benchmark runs from end to end on a few drawn photos and writes what it says; what it measures is no test's business"
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,6 +10,7 @@ from conftest import ROOT, run, succeed
 from foodvision.sample import draw_dish
 
 NAMES = ["stage1", "pipeline", "startup", "memory", "peers", "recipe", "ablation", "audit", "feeding", "prediction"]
+DECIDING = ["ablation", "audit"]  # a default is decided by what these say
 TINY_BACKBONE = (
     "import sys, keras; keras.utils.set_random_seed(0); pixels = keras.Input((32, 32, 3), dtype='uint8');"
     "keras.Model(pixels, keras.layers.Conv2D(4, 3, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))).save(sys.argv[1])"
@@ -19,11 +21,14 @@ TINY_BACKBONE = (
 def inputs(tmp_path_factory):
     "Photos in the layout of `train/` and `test/`, and a backbone that computes nothing to speak of"
     folder = tmp_path_factory.mktemp("benchmarks")
-    for part, numbers in (("train", range(8)), ("test", range(100, 104))):
+    for part, numbers in (("train", range(12)), ("test", range(100, 104))):
         for name in ("pizza", "sushi"):
             (folder / "photos" / part / name).mkdir(parents=True)
             for number in numbers:
                 draw_dish(name, number, (64, 48)).save(folder / "photos" / part / name / f"{number}.jpg")
+    shutil.copytree(folder / "photos", folder / "spoilt")
+    for photo in folder.glob("spoilt/test/*/*"):
+        photo.write_bytes(b"no photo")
     succeed("python", "-c", TINY_BACKBONE, folder / "tiny.keras")
     return folder
 
@@ -33,6 +38,7 @@ def finished(inputs, offline):
     "What running each benchmark gave, two of them at a time"
     data = ["--data", inputs / "photos", "--backbone", inputs / "tiny.keras", "--image-size", 32]
     words = {**dict.fromkeys(NAMES, data), "prediction": [inputs / "run"]}
+    words |= dict.fromkeys(DECIDING, [data[0], inputs / "spoilt", *data[2:]])
     succeed("foodvision", "train", *data, "--feature-epochs", 20, "--fine-tune-epochs", 0, "--run", inputs / "run", **offline)
     with ThreadPoolExecutor(2) as workers:
         running = {name: workers.submit(run, "foodvision", "bench", name, *words[name], "--quick", "--out", inputs / "out", **offline)
@@ -56,6 +62,32 @@ def test_benchmark_writes_table_figures_and_picture(name, finished, inputs):
     assert (inputs / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert str(inputs / "out" / f"{name}.json") in done.stdout.splitlines()[-1]
     assert str(inputs) not in json.dumps({**content, "settings": None}), "a place on one machine"
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_what_a_default_is_decided_by_reads_no_test_photos(name, finished, inputs):
+    "Its test photos are none at all, so reading one would have ended it"
+    assert finished[name].result().returncode == 0
+    content = json.loads((inputs / "out" / f"{name}.json").read_text())
+    assert content["data"]["test"] == 0 and content["data"]["train"] == 12
+    assert "test photos" not in (inputs / "out" / f"{name}.md").read_text().replace("No test photo", "")
+    assert [table["title"] for table in content["tables"] if "validation photos" in table["title"]]
+
+
+def test_a_default_is_decided_on_photos_that_no_round_trains_on(inputs):
+    code = (
+        "import sys, measure; from foodvision.data import load_data\n"
+        "data = load_data(sys.argv[1]); whole = set(data.train.names)\n"
+        "for most, held in ((0, 4), (2, 2), (100, 5)):\n"
+        "    left, decided_on = measure.to_decide_on(data, most)\n"
+        "    assert (left.train.labels == 0).sum() == 10 - held and (decided_on.labels == 1).sum() == held, held\n"
+        "    assert not set(left.train.names) & set(decided_on.names) and whole == {*left.train.names, *decided_on.names}\n"
+        "    assert not {*decided_on.names} & {*data.validation.names, *data.test.names} and not len(left.test)\n"
+        "    assert list(decided_on.names) == list(measure.to_decide_on(data, most)[1].names)\n"
+        "    rounds = [measure.some_of(left, photos=3, seed=seed) for seed in range(9)]\n"
+        "    assert not {name for one in rounds for name in one.train.names} & set(decided_on.names)\n"
+    )
+    succeed("python", "-c", code, inputs / "photos", cwd=ROOT / "benchmarks")
 
 
 def test_bench_names_what_there_is(offline):
