@@ -302,7 +302,7 @@ def export(
     agreement: float = -1.0,  # Least share of photos with Keras' answer, 0 to 1; -1 goes by the arithmetic
     difference: float = -1.0,  # Largest difference of a probability, 0 to 1; -1 goes by the arithmetic
 ):
-    "Write a run for phones, servers or sharing, and keep it only if it answers as Keras does."
+    "Write a run for phones, servers or sharing, and keep it only if its answers agree with those of Keras."
     asked = {"agreement": agreement, "difference": difference}
     if wrong := next((name for name, value in asked.items() if value != -1 and not 0 <= value <= 1), None):
         raise UserError(f"{wrong} must be from 0 to 1, and is {asked[wrong]}")
