@@ -224,19 +224,25 @@ class ConfusionImage(keras.callbacks.Callback):
             tf.summary.image("confusion_matrix", _draw_counts(counts, self.class_names)[None])
         writer.close()
 
-
+# %% ../nbs/05_callbacks.ipynb #15a1c0e5
 def _draw_counts(counts, class_names):
     "The confusion matrix as an RGB picture, uint8 (height, width, 3)"
+    canvas = FigureCanvasAgg(_plot_counts(counts, class_names))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def _plot_counts(counts, class_names, most=100):
+    "The confusion matrix as a figure, with at most so many names on a side, evenly spread"
     side = min(4 + 0.2 * len(class_names), 20)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), vmin=0, vmax=1, cmap="viridis")
-    axes.set_xticks(range(len(class_names)), class_names, rotation=90)
-    axes.set_yticks(range(len(class_names)), class_names)
+    named = range(0, len(class_names), -(-len(class_names) // most))
+    axes.set_xticks(named, class_names[:: named.step], rotation=90)
+    axes.set_yticks(named, class_names[:: named.step])
     axes.set(xlabel="predicted", ylabel="true")
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
+    return figure
 
 # %% ../nbs/05_callbacks.ipynb #c019aec4
 class Backup:

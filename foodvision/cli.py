@@ -253,6 +253,8 @@ def _report(run, data=None, others=None):
     from foodvision.export import model_card
 
     metrics = evaluate_run(run, data, others=others)
+    for note in metrics["data"]["notes"] if data else []:  # a training has printed those of its own photos
+        print(f"Note: {note}")
     for name in ("top_1", "top_5")[: 1 + (len(run.class_names) > 5)]:  # of five classes the top five are always right
         low, high = metrics[name]["interval"]
         interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
@@ -265,7 +267,7 @@ def _report(run, data=None, others=None):
 
 def evaluate(
     run: str,  # A run folder, or `food101`
-    data: str = "",  # Other data to measure on: a folder, `sample` or `food101`; the run's own if not given
+    data: str = "",  # Other photos to measure on: a folder, all of it, or `sample` or `food101`; the run's own if not given
     others: str = "",  # Folder with photos of other things, to measure "not sure" on; drawn pictures if not given
 ):
     "Measure a run's model on the test photos and write its report."
@@ -316,7 +318,7 @@ def export(
     agreement: float = -1.0,  # Least share of photos with Keras' answer, 0 to 1; -1 goes by the arithmetic
     difference: float = -1.0,  # Largest difference of a probability, 0 to 1; -1 goes by the arithmetic
 ):
-    "Write a run for phones, servers or sharing, and keep it only if it answers as Keras does."
+    "Write a run for phones, servers or sharing, and keep it only if its answers agree with those of Keras."
     asked = {"agreement": agreement, "difference": difference}
     if wrong := next((name for name, value in asked.items() if value != -1 and not 0 <= value <= 1), None):
         raise UserError(f"{wrong} must be from 0 to 1, and is {asked[wrong]}")

@@ -22,7 +22,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from foodvision.evaluation import (
-    confidence_scores, explain, feature_similarity, forward_function, is_sure, load_class_features, overlay, softmax,
+    confidence_scores, explain, feature_similarity, forward_function, is_sure, load_calibration, overlay, softmax,
 )  # fmt: skip
 from .light import LightModel
 from .preprocessing import decode_image
@@ -150,7 +150,7 @@ class Classifier:
         cls,
         run: Run | str | Path,  # A finished run that has been evaluated, a light model, or `food101`
     ) -> "Classifier":
-        "Read a run's model; raises `UserError` if the folder is no run or has no finished model"
+        "Read a run's model; says so if it is not calibrated; raises `UserError` if the folder is no run or has no model"
         run = run if isinstance(run, Run) else Run.open(run)
         if run.require_model(light=True) == run.light_path:
             model = LightModel(run)
@@ -158,8 +158,11 @@ class Classifier:
             from foodvision.model import load_model  # brings TensorFlow, so not before there is something to load
 
             model = load_model(run.model_path)
-        fitted = run.info.get("temperature", 1.0), run.info.get("threshold"), load_class_features(run)
-        return cls(model, run.class_names, *fitted)
+        if fitted := load_calibration(run):
+            return cls(model, run.class_names, fitted.temperature, fitted.threshold, fitted.class_features)
+        print(f"foodvision: {run.path} has no calibration for its present model: probabilities are as trained, and it never "
+              f"says “not sure”. Fit it with: foodvision evaluate {run.path}", file=sys.stderr)  # fmt: skip
+        return cls(model, run.class_names)
 
     def stream(
         self,

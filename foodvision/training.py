@@ -346,6 +346,8 @@ def _train(config, directory, overwrite, resume, accept_changes, names, workers)
     _check_same_photos(workers, facts)
     if run:
         _check_unchanged(run, facts, accept_changes or not workers.is_first)
+        for name in ("temperature", "threshold", "calibrated"):  # they belong to the model as it was
+            run.info.pop(name, None)
     else:
         run = Run.create(directory, config, overwrite, **facts)
     _keep_suspects(run, suspects)
