@@ -173,6 +173,27 @@ def test_one_of_four_is_killed_two_are_stopped_and_one_carries_on(words, start, 
     assert_close_runs(alone, folder)
 
 
+AS_NOBODY = """import encodings.idna, os, socket
+from foodvision.launching import enter_private_network, open_to_others
+if os.getuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+    import ctypes
+    ctypes.CDLL(None).prctl(4, 1)  # a process that changed its user may not write to its own /proc without
+user = os.getuid(), os.getgid()
+enter_private_network()
+assert (os.getuid(), os.getgid()) == user and not open_to_others()
+server = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(server.getsockname()).close()
+"""
+
+
+def test_a_private_network_needs_no_root():
+    done = subprocess.run([sys.executable, "-c", AS_NOBODY], capture_output=True, text=True)
+    if "PermissionError" in done.stderr:
+        pytest.skip("this system gives nobody but root a network of their own")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(not shutil.which("unshare"), reason="needs the command unshare")
 def test_workers_who_can_be_reached_are_refused(words, offline, tmp_path):
     forbid = "echo 0 > /proc/sys/user/max_net_namespaces && exec \"$@\""
