@@ -26,7 +26,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from .callbacks import StopRequest
-from .distribution import Workers, gather_rows
+from .distribution import Workers, all_gather
 from .pipeline import DecodedSplit, evaluation_batches
 from .precision import device_summary
 from .run import UserError, cache_folder, lock, package_versions, quiet, writing
@@ -283,7 +283,7 @@ def _collect(shards, ask, nothing, photos, per_shard, stop, workers):
         for first in range(0, photos, per_shard * workers.count):
             start = first + workers.index * per_shard
             shard = shards.pop(start, None) if start < photos else nothing
-            collected.append(gather_rows(workers, ask(start) if shard is None else shard))
+            collected.append(all_gather(workers, ask(start) if shard is None else shard))
             bar.update(len(collected[-1]))
             if stop:
                 stop.check()

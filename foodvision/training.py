@@ -9,7 +9,6 @@ __all__ = ['search_head', 'extract_features', 'fine_tune', 'drop_suspects', 'tra
 import csv
 import io
 import shutil
-import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
@@ -24,7 +23,9 @@ from foodvision.callbacks import (
     Backup, BestModel, ConfusionImage, EpochHistory, Progress, Resumable, StopOnBadLoss, StopRequest, TensorBoardLog,
 )  # fmt: skip
 from .data import PhotoData, load_data
-from .distribution import Agreement, DataParallel, SharedStop, Workers, device_scope, even_batch, from_first
+from foodvision.distribution import (
+    Agreement, SharedStop, Workers, all_gather, broadcast, check_same_photos, device_scope, distribute, even_batch, own_folder,
+)  # fmt: skip
 from .features import ALONE, FrozenModel, backbone_features, compute_threads
 from .model import _leaves, build_model, freeze, parameter_counts, split_model, standardize, unfreeze
 from .pipeline import DecodedSplit, decode_split, evaluation_batches, steps_per_epoch, training_batches
@@ -68,8 +69,7 @@ def _fit_stage(run, stage, title, model, classifier, batches, steps, validation,
     config = run.config
     before = [row for row in run.history if stage == "fine_tuning" and row["stage"] != stage]
     accelerated = bool(device_summary()["accelerators"])
-    if workers.count > 1:  # XLA compiles no exchange between processes
-        model, accelerated = DataParallel(model, workers), False
+    model, accelerated = distribute(model, workers), accelerated and workers.count == 1  # XLA compiles no exchange of workers
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], auto_scale_loss=False,
                   jit_compile="auto" if accelerated else False)  # fmt: skip
     history = EpochHistory(run.path / "history.json", stage, steps, before)
@@ -172,10 +172,10 @@ def extract_features(
     optimizer = _optimizer(config, settings["learning_rate"], settings["weight_decay"], steps * config.feature_epochs,
                            "float32")  # fmt: skip
     batches = lambda epoch, step: training_batches(
-        seen, batch, config.seed, config.image_size, augment=False, epoch=epoch, step=step, part=workers.part
+        seen, batch, config.seed, config.image_size, augment=False, epoch=epoch, step=step, part=workers.shard
     )
     _fit_stage(run, "feature_extraction", "Stage 1, feature extraction", head, model, batches, steps,
-               evaluation_batches(checked, even_batch(len(checked), batch), workers.part), config.feature_epochs,
+               evaluation_batches(checked, even_batch(len(checked), batch), workers.shard), config.feature_epochs,
                optimizer, stop, workers)  # fmt: skip
 
 # %% ../nbs/06_training.ipynb #7fa35150
@@ -189,7 +189,7 @@ def _head_settings(run, model, seen, checked, workers):
             scaled = [keras.ops.convert_to_numpy(model.get_layer("standardization")(photos.images))
                       for photos in (seen, checked)]  # fmt: skip
             found = search_head(scaled[0], seen.labels, scaled[1], checked.labels, config)
-            run.record(head_search=from_first(workers, found))
+            run.record(head_search=broadcast(workers, found))
         settings = run.info["head_search"][0]
     model.get_layer("dropout").rate = settings["dropout"]
     return settings
@@ -220,10 +220,10 @@ def fine_tune(
                            _rate_shares(fine_tuned, config.fine_tune_first_layer_rate))  # fmt: skip
     names, logs = run.info["class_names"], run.path / "tensorboard"
     batches = lambda epoch, step: training_batches(
-        training, config.batch_size, config.seed + 1, config.image_size, config.augment, epoch, step, workers.part
+        training, config.batch_size, config.seed + 1, config.image_size, config.augment, epoch, step, workers.shard
     )
     _fit_stage(run, "fine_tuning", "Stage 2, fine-tuning", fine_tuned, model, batches, steps,
-               evaluation_batches(validation, even_batch(len(validation), config.batch_size), workers.part), config.fine_tune_epochs,
+               evaluation_batches(validation, even_batch(len(validation), config.batch_size), workers.shard), config.fine_tune_epochs,
                optimizer, stop, workers,
                extra=[lambda history: ConfusionImage(logs, checked, names, history)])  # fmt: skip
 
@@ -325,7 +325,7 @@ def train(
         raise UserError("Each worker trains on one device: start as many workers as there are devices, and leave out devices")
     resumed = f"foodvision train --resume {directory}" + (f" --workers {workers.count}" if workers.count > 1 else "")
     workers.advice = f"Carry on with: {resumed}"
-    with workers.together(), device_scope(devices) as names, _own_folder(workers, directory, resume) as folder, lock(folder):
+    with workers.together(), device_scope(devices) as names, own_folder(workers, directory, resume) as folder, lock(folder):
         return _train(config, folder, overwrite, resume, accept_changes, names, workers)
 
 # %% ../nbs/06_training.ipynb #5c1e0a23
@@ -343,7 +343,7 @@ def _train(config, directory, overwrite, resume, accept_changes, names, workers)
         raise UserError("A new run needs its config; only a run that is resumed has one already")
     suspects = _suspects_table(run, config)
     model, training, validation, facts = _prepare(config, suspects)
-    _check_same_photos(workers, facts)
+    check_same_photos(workers, facts)
     if run:
         _check_unchanged(run, facts, accept_changes or not workers.is_first)
         for name in ("temperature", "threshold", "calibrated"):  # they belong to the model as it was
@@ -364,31 +364,6 @@ def _train(config, directory, overwrite, resume, accept_changes, names, workers)
     run.record(seconds=_seconds_by_stage(run), complete=True)
     Backup(run.path / "backup").remove()
     return run
-
-# %% ../nbs/06_training.ipynb #5c1e0a22
-@contextmanager
-def _own_folder(workers, directory, resume):
-    "The run's folder on the first worker; on another one a folder for the time being, with the files of a resumed run"
-    files, root = [], Path(directory)
-    if workers.is_first and workers.count > 1 and resume:
-        parts = ("config.json", "history.json", "model.keras", "suspects.csv", "backup/*.backup", "backup/best_head.npz")
-        files = [str(path.relative_to(root)) for part in parts for path in sorted(Run.open(root).path.glob(part))]
-    with tempfile.TemporaryDirectory() as other:
-        folder = root if workers.is_first else Path(other) / "run"
-        for name in from_first(workers, files):
-            content = from_first(workers, (root / name).read_bytes() if workers.is_first else b"")
-            if not workers.is_first:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(content)
-        yield folder
-
-
-def _check_same_photos(workers, facts):
-    "Raise `UserError` on a worker whose photos are not those of the first"
-    mine = [facts["data"]["fingerprint"], facts["data"]["counts"], facts["class_names"]]
-    if mine != from_first(workers, mine):
-        raise UserError(f"Worker {workers.index} has other photos than worker 0, or could not read the same ones; "
-                        "copy the same data to each machine")
 
 # %% ../nbs/06_training.ipynb #32aaf9ae
 def _suspects_table(run, config):
