@@ -24,7 +24,7 @@ from foodvision.callbacks import (
 )  # fmt: skip
 from .data import PhotoData, load_data
 from foodvision.distribution import (
-    Agreement, SharedStop, Workers, all_gather, broadcast, check_same_photos, device_scope, distribute, even_batch, own_folder,
+    Agreement, SharedStop, Workers, broadcast, check_same_photos, device_scope, distribute, even_batch, own_folder,
 )  # fmt: skip
 from .features import ALONE, FrozenModel, backbone_features, compute_threads
 from .model import _leaves, build_model, freeze, parameter_counts, split_model, standardize, unfreeze
