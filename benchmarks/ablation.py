@@ -197,7 +197,7 @@ def trained_head(chosen, data, seed, views=1):
     decode = lambda split, size=chosen.image_size: decode_split(split, size, progress=False)
     plain, larger = decode(data.train), decode(data.train, round(chosen.image_size * 9 / 8))
     with tempfile.TemporaryDirectory() as folder:
-        facts = {"class_names": list(data.class_names), "data": {"fingerprint": data.fingerprint()}, "policy": "float32"}
+        facts = {"class_names": list(data.class_names), "policy": "float32"}
         run = Run.create(Path(folder) / "run", config, device={}, **facts)
         extract_features(run, model, with_views(plain, larger, views, seed) if views > 1 else plain, decode(data.validation))
     return model, {False: plain, True: larger}

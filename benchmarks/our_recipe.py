@@ -24,7 +24,7 @@ def train_recipe(data, config):
     make_reproducible(config.seed, config.deterministic)
     model = build_model(config.backbone, len(data.class_names), config.image_size, config.weights, config.dropout,
                         policy, config.seed)  # fmt: skip
-    facts = {"class_names": list(data.class_names), "data": {"fingerprint": data.fingerprint()}, "policy": policy}
+    facts = {"class_names": list(data.class_names), "policy": policy}
     result = {"policy": policy, "build_seconds": time.perf_counter() - start, "stages": {}}
     with tempfile.TemporaryDirectory() as folder, StopRequest("stopped") as stop:
         run = Run.create(Path(folder) / "run", config, device=device_summary(), **facts)

@@ -38,15 +38,19 @@ def passes(chosen, data):
     "Photos a second of the frozen backbone by name, round by round; both ways are warm"
     import numpy as np
 
+    from foodvision.features import compile_forward, try_litert
     from foodvision.model import build_model, freeze, split_model
     from foodvision.pipeline import decode_split
-    from foodvision.training import _compiled, _Light
 
     model = build_model(chosen.backbone, len(data.class_names), chosen.image_size, chosen.weights)
     freeze(model)
     extractor, _ = split_model(model)
     photos = decode_split(data.train.take(slice(16 if chosen.quick else 512)), chosen.image_size, progress=False).images
-    ways = {"TensorFlow, 32 photos at a time": _compiled(extractor), "LiteRT, 8 photos at a time": _Light(extractor)}
+    forward = compile_forward(extractor)
+    litert, reason = try_litert(forward, photos[:8])
+    if reason:
+        raise SystemExit(f"LiteRT does not compute this backbone ({reason}), so there is nothing to compare.")
+    ways = {"TensorFlow, 32 photos at a time": forward, "LiteRT, 8 photos at a time": litert}
 
     def rate(compute):
         batches = [photos[start : start + 32] for start in range(0, len(photos), 32)]
@@ -54,8 +58,6 @@ def passes(chosen, data):
 
     for compute in ways.values():
         rate(compute)
-    if not ways["LiteRT, 8 photos at a time"].interpreter:
-        raise SystemExit("LiteRT cannot take this backbone, so there is nothing to compare.")
     return measure.in_turn({name: partial(rate, compute) for name, compute in ways.items()}, chosen.repeats)
 
 

@@ -10,6 +10,7 @@ import base64
 import html
 import io
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -18,6 +19,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from .guard import LARGEST_UPLOAD, Guard, close_idle
 from .inference import Classifier, Prediction, find_photos
 from .run import Run, UserError
 
@@ -98,7 +100,9 @@ def _private_folder():
         try:
             os.environ.update(_ENVIRONMENT, GRADIO_TEMP_DIR=folder)
             tempfile.tempdir = folder
-            yield Path(folder)
+            for name in ("examples", "visitors"):
+                Path(folder, name).mkdir()
+            yield Path(folder).resolve()
         finally:
             tempfile.tempdir = kept_folder
             os.environ.clear()
@@ -153,6 +157,9 @@ def _knows(names: list[str]) -> str:
     return f"Knows {len(names)} dishes: {shown}{', …' if len(names) > 12 else ''}."
 
 # %% ../nbs/10_app.ipynb #31a4910b
+_MOST_WAITING = 100  # visitors in the queue for an answer; one more is asked to try again later
+
+
 def build_app(
     classifier: Classifier,  # A trained run, ready to answer
     examples: list | tuple = (),  # Photos to offer below the upload
@@ -161,7 +168,7 @@ def build_app(
     gradio = _toolkit()
 
     def answer(sent):
-        return answer_photo(classifier, _file_sent(sent, examples)) if sent else _INVITATION
+        return answer_photo(classifier, _file_sent(sent)) if sent else _INVITATION
 
     with gradio.Blocks(title="foodvision", analytics_enabled=False) as page:
         gradio.HTML(f"<h1>What dish is this?</h1><p>{_knows(classifier.class_names)}</p>", padding=False)
@@ -174,15 +181,14 @@ def build_app(
         if examples:
             gradio.Examples([str(path) for path in examples], photo, cache_examples=False, label="Or try one of these")
         photo.change(answer, photo, shown, preprocess=False, api_visibility="private", show_progress="minimal")
-    return page
+    return page.queue(max_size=_MOST_WAITING)
 
 # %% ../nbs/10_app.ipynb #f7a601fb
-def _file_sent(sent, examples) -> Path:
-    "The file that a visitor sent or chose among the examples; for any other path one that does not exist"
-    given = sent.get("path") if isinstance(sent, dict) else None
-    path, root = Path(str(given)).resolve(), Path(os.environ.get("GRADIO_TEMP_DIR", "nowhere")).resolve()
-    known = path.is_relative_to(root) or path in [Path(example).resolve() for example in examples]
-    return path if known else root / "no file that was sent"
+def _file_sent(sent) -> Path:
+    "The file in the app's own folder that `sent` names; for any other path one that does not exist"
+    folder = Path(os.environ.get("GRADIO_TEMP_DIR", "nowhere")).resolve()
+    path = Path(str(sent.get("path") if isinstance(sent, dict) else None)).resolve()
+    return path if path.is_relative_to(folder) else folder / "no file that was sent"
 
 
 _INVITATION = '<div class="answer"><p>Show me a photo, and the answer stands here. The photo is removed again within minutes.</p></div>'
@@ -201,16 +207,19 @@ _MOST_EXAMPLES = 8
 
 
 def _examples(names: list[str], given, folder: Path) -> list[Path]:
-    "Photos to offer: from the folders and patterns given, else drawn into `folder` as far as the run knows such dishes"
-    if given:
-        return [Path(str(path)) for _, path in find_photos(list(given))][:_MOST_EXAMPLES]
+    "Photos to offer, in `folder`: copies of those given, else drawn ones as far as the run knows such dishes"
     from foodvision.sample import SAMPLE_CLASSES, draw_dish
 
-    paths = []
-    for name in [name for name in SAMPLE_CLASSES if name in names][:_MOST_EXAMPLES]:
-        paths.append(folder / f"{name}.jpg")
-        draw_dish(name, 200_000).save(paths[-1], quality=90)
-    return paths
+    if given:
+        found = [Path(path) for _, path in find_photos(list(given))][:_MOST_EXAMPLES]
+        paths = [folder / f"{number}{path.suffix.lower()}" for number, path in enumerate(found)]
+        for path, copy in zip(found, paths):
+            shutil.copyfile(path, copy)
+        return paths
+    drawn = [name for name in SAMPLE_CLASSES if name in names][:_MOST_EXAMPLES]
+    for name in drawn:
+        draw_dish(name, 200_000).save(folder / f"{name}.jpg", quality=90)
+    return [folder / f"{name}.jpg" for name in drawn]
 
 # %% ../nbs/10_app.ipynb #76683ea2
 def _claim(host: str, port: int) -> socket.socket:
@@ -226,11 +235,12 @@ def _claim(host: str, port: int) -> socket.socket:
         raise UserError(f"Cannot listen on {host}, port {port}: {getattr(error, 'strerror', error)}", 1) from None
 
 # %% ../nbs/10_app.ipynb #9a39f57f
-_LARGEST_UPLOAD = "20mb"
 _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; form-action 'self'"
+_MOST_CONNECTIONS = 400
+_IDLE_SECONDS = 10
 
 
-def _server(page):
+def _server(page, folder: Path):
     "A server for the page, on no address yet"
     import uvicorn
     from fastapi import FastAPI
@@ -240,38 +250,73 @@ def _server(page):
     closed = {"docs_url": None, "redoc_url": None, "openapi_url": None}
     outer = FastAPI(**closed)
     gradio.mount_gradio_app(
-        outer, page, "/", app_kwargs=closed, max_file_size=_LARGEST_UPLOAD, run_history=False, footer_links=[], show_error=True,
-        ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
+        outer, page, "/", app_kwargs=closed, max_file_size=LARGEST_UPLOAD, run_history=False,
+        footer_links=[], show_error=False, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
         theme=gradio.themes.Default(primary_hue="orange", **fonts), css=_STYLE,
     )  # fmt: skip
+    page.has_launched = page.is_running = True
     headers = [("Content-Security-Policy", _POLICY), ("Referrer-Policy", "no-referrer")]
-    return uvicorn.Server(uvicorn.Config(outer, log_level="critical", headers=headers, timeout_graceful_shutdown=1))
+    server = uvicorn.Server(uvicorn.Config(
+        Guard(outer, folder), log_level="critical", headers=headers, timeout_graceful_shutdown=1,
+        http="h11", ws="none", proxy_headers=False, limit_concurrency=_MOST_CONNECTIONS,
+        timeout_notify=_IDLE_SECONDS,
+    ))  # fmt: skip
+    server.config.callback_notify = close_idle(server)
+    return server
+
+# %% ../nbs/10_app.ipynb #fc73d6c2
+@contextmanager
+def _until_interrupted():
+    "In the main thread Ctrl-C and SIGTERM end the block, and nothing else"
+    main = threading.current_thread() is threading.main_thread()
+    signals = (signal.SIGINT, signal.SIGTERM) if main else ()
+    before = {each: signal.signal(each, signal.default_int_handler) for each in signals}
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 # %% ../nbs/10_app.ipynb #d8e24986
+@contextmanager
+def _opened(run: Run, host: str, port: int, examples: list | tuple):
+    "The page, served by a thread of its own until the block ends; gives the port, and an event for its end"
+    with _claim(host, port) as listening, _private_folder() as folder:
+        _toolkit().routes.DEFAULT_TEMP_DIR = str(folder)  # Gradio reads it only at its import
+        classifier = Classifier.load(run)
+        photos = _examples(classifier.class_names, examples, folder / "examples")
+        server, ended = _server(build_app(classifier, photos), folder), threading.Event()
+        _warm_up(classifier)
+
+        def work():
+            try:
+                server.run([listening])
+            finally:
+                ended.set()
+
+        with _forgetting(folder):
+            threading.Thread(target=work, daemon=True).start()
+            try:
+                yield listening.getsockname()[1], ended
+            finally:
+                server.should_exit = True
+                ended.wait()
+
+# %% ../nbs/10_app.ipynb #7c1d0ab4
 def serve_app(
     run: Run | str | Path,  # A finished run
     host: str = "127.0.0.1",  # Address to listen on; 0.0.0.0 lets other machines in
     port: int = 7860,  # Port to listen on; 0 for any free one
     examples: list | tuple = (),  # Photos, folders or patterns to offer as examples; drawn ones if none are given
 ):
-    "Serve the page until Ctrl-C or SIGTERM; raises `UserError` if that cannot be"
+    "Serve the page until Ctrl-C, SIGTERM or a notebook's stop button; raises `UserError` if that cannot be"
     run = run if isinstance(run, Run) else Run.open(run)
     run.require_model(light=True)
-    with _claim(host, port) as listening, _private_folder() as folder:
-        _toolkit()
-        classifier = Classifier.load(run)
-        photos = _examples(classifier.class_names, examples, folder)
-        server = _server(build_app(classifier, photos))
-        _warm_up(classifier)
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            with _forgetting(folder):
-                _announce(host, listening.getsockname()[1])
-                server.run([listening])
-        except KeyboardInterrupt:  # the server has ended its work and hands the signal on
-            pass
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    with _until_interrupted(), _opened(run, host, port, examples) as (used_port, ended):
+        _announce(host, used_port)
+        ended.wait()  # not `join`: interrupted, it takes the thread for ended (Python 3.11 and 3.12)
     print("Stopped. What visitors sent is removed.", flush=True)
 
 # %% ../nbs/10_app.ipynb #07328e74

@@ -21,12 +21,13 @@ from tqdm.auto import tqdm
 
 from .data import PhotoData
 from .evaluation import _data_address, _html
+from .features import FrozenModel, backbone_features
 from .model import build_model, freeze, split_model
 from .pipeline import DecodedSplit, decode_split
 from .precision import choose_policy
 from .preprocessing import BadImage, decode_image
 from .run import Config, UserError, write_text, writing
-from .training import _fit_head, _frozen, backbone_features
+from .training import _fit_head
 
 # %% ../nbs/07a_audit.ipynb #d951bbd5
 class _Undecoded:
@@ -56,10 +57,9 @@ def audit_features(
                         policy, config.seed)  # fmt: skip
     freeze(model)
     extractor, _ = split_model(model)
-    key = f"{data.fingerprint()} {config.image_size} {policy} {config.batch_size}"
     decoded = {name: _photos(split, config) for name, split in data.splits.items()}
-    compute = _frozen(extractor, len(decoded["train"]) + len(decoded["validation"]))  # as training chooses
-    features = np.concatenate([backbone_features(extractor, photos, key, config.batch_size, compute=compute)
+    compute = FrozenModel(extractor, len(decoded["train"]) + len(decoded["validation"]))  # as training chooses
+    features = np.concatenate([backbone_features(extractor, photos, config.batch_size, compute=compute)
                                for photos in decoded.values() if len(photos)])  # fmt: skip
     features -= features.mean(0)
     features /= np.sqrt(features.var(0) + 1e-7)
@@ -352,6 +352,8 @@ def audit(
     if (folder / "audit.csv").exists():
         raise UserError(f"{folder} holds an audit already, perhaps with somebody's choices in its column keep. "
                         "Name another folder, or move that one away.")  # fmt: skip
+    if (page := folder / "audit.html").exists() and b"Label audit of" not in page.read_bytes()[:4096]:
+        raise UserError(f"{page} is there already, and no audit's. Name another folder.")
     data, features = audit_features(data, config)
     labels = _labels(data)
     probabilities = cross_validate(features[: len(labels)], labels, len(data.class_names), config)

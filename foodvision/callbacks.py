@@ -13,7 +13,6 @@ import io
 import json
 import math
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -303,8 +302,12 @@ class Backup:
             raise UserError(f"{self.folder.parent} was removed while the training ran; nothing can be saved there.", 1)
 
     def remove(self):
-        "Remove both backups"
-        shutil.rmtree(self.folder, ignore_errors=True)
+        "Remove the backups, damaged ones too, and the folder if nothing else is in it"
+        for path in (self.next, self.newest, self.previous):
+            path.unlink(missing_ok=True)
+            path.with_suffix(".damaged").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds something else, or is a link
+            self.folder.rmdir()
 
 # %% ../nbs/05_callbacks.ipynb #fa524e33
 class Interrupted(UserError):
@@ -476,15 +479,15 @@ class Resumable(keras.callbacks.CallbackList):
         return [callback for callback in self.callbacks if _remembered(callback)]
 
     def _log_sizes(self):
-        "Length in bytes of every TensorBoard file, by its place in the log folder"
-        files = [path for path in self.logs.rglob("*") if path.is_file()] if self.logs else []
+        "Length in bytes of every event file, by its place in the log folder; what else is there is not TensorBoard's"
+        files = [path for path in self.logs.rglob("events.out.tfevents.*") if path.is_file()] if self.logs else []
         return {str(path.relative_to(self.logs)): path.stat().st_size for path in files}
 
     def _cut_logs(self, sizes):
         "Take what was logged after the backup out of the log folder"
-        for name in self._log_sizes():
+        for name, size in self._log_sizes().items():
             if name in sizes:
-                os.truncate(self.logs / name, sizes[name])
+                os.truncate(self.logs / name, min(size, sizes[name]))
             else:
                 (self.logs / name).unlink()
 

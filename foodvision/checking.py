@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from .data import PhotoData, Split
 from .preprocessing import BadImage, decode_image
-from .run import writing
+from .run import UserError, writing
 
 # %% ../nbs/01a_checking.ipynb #3bc0a10f
 KINDS = {
@@ -149,6 +149,8 @@ def check_data(
     progress: bool = True,  # Show a progress bar where there is a terminal
 ) -> list[Finding]:  # Sorted by kind in the order of `KINDS`, then by split and name; empty if all is well
     "Decode every photo in parallel and find what is broken, odd, or there twice"
+    if directory is not None:
+        _require_own(Path(directory))
     rows = _examine_all(data, progress)
     found = [
         Finding(part, data.class_names[split.labels[i]], str(split.names[i]), kind, reason)
@@ -205,6 +207,17 @@ def _readable(name: str, longest: int = 24) -> str:
     return letters if len(letters) <= longest else "…" + letters[1 - longest:]
 
 # %% ../nbs/01a_checking.ipynb #0bd8bfef
+def _require_own(directory: Path):
+    "Raise `UserError` where what will be written would take the place of a file that is none of ours"
+    table, picture = directory / "findings.csv", directory / "findings.png"
+    if table.is_file():
+        with open(table, encoding="utf-8", errors="replace") as file:
+            if file.readline().strip() == ",".join(field.name for field in fields(Finding)):
+                return
+    if taken := next(filter(os.path.lexists, (table, picture)), None):
+        raise UserError(f"{taken} is there already, and not written by this check. Choose another folder.")
+
+
 def _write(found: list[Finding], data: PhotoData, directory: Path):
     "Write `findings.csv`, and `findings.png` if there is anything to show"
     picture = directory / "findings.png"

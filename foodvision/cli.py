@@ -9,6 +9,7 @@ __all__ = ['COMMANDS', 'train', 'plan', 'evaluate', 'predict', 'export', 'app', 
 import argparse
 import inspect
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,7 @@ import time
 from dataclasses import fields, is_dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Literal, get_origin
 
 from fastcore.docments import docments
 
@@ -36,14 +38,14 @@ def _add_options(
         if is_dataclass(kind):
             group, explained = parser.add_argument_group("settings of the training"), docments(kind, returns=False)
             for field in fields(kind):
-                _add_option(group, field.name, field.type, field.default, explained[field.name])
+                _add_setting(group, field, explained[field.name])
         else:
             _add_option(parser, name, kind, parameter.default, docments(function, returns=False)[name])
 
-
+# %% ../nbs/11_cli.ipynb #430e9c07
 def _add_option(parser, name, kind, default, text):
     "Add one positional argument or option"
-    text = " ".join((text or "").split()).replace("%", "%%")
+    text = _help(text)
     if default is inspect.Parameter.empty:
         many = {list[str]: {"nargs": "+"}, tuple[str, ...]: {"nargs": argparse.REMAINDER}}.get(kind, {})
         return parser.add_argument(name, help=text, **many)
@@ -57,6 +59,21 @@ def _add_option(parser, name, kind, default, text):
         return parser.add_argument(flag, action="append", default=[], metavar="STR", help=text)
     shown = "" if default == "" else f" (default: {default})"
     return parser.add_argument(flag, type=kind, default=default, metavar=kind.__name__.upper(), help=text + shown)
+
+# %% ../nbs/11_cli.ipynb #0d4f19da
+def _add_setting(group, field, text):
+    "Add the option of a field of the configuration; not given, it is absent from what is parsed"
+    kind = str if get_origin(field.type) is Literal else field.type
+    shown = "" if field.default == "" else f" (default: {field.default})"
+    value = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": kind.__name__.upper()}
+    group.add_argument(
+        "--" + field.name.replace("_", "-"), default=argparse.SUPPRESS, help=_help(text) + shown, **value
+    )
+
+
+def _help(text) -> str:
+    "A parameter's comment as `argparse` takes it"
+    return " ".join((text or "").split()).replace("%", "%%")
 
 # %% ../nbs/11_cli.ipynb #30beba7c
 def _import_tensorflow():
@@ -192,14 +209,13 @@ def plan(
 # %% ../nbs/11_cli.ipynb #3ab86074
 def _choose(run, resume, config, settings, here):
     "The settings and the folder that a call of `train` asks for; no settings for a run to resume, which is `here` or elsewhere"
-    changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
     if not resume:
-        chosen = Config.from_dict({**(_settings_in(config) if config else {}), **changed})
+        chosen = Config.from_dict({**(_settings_in(config) if config else {}), **settings})
         return chosen, _new_folder(run or f"runs/{Path(chosen.data).name}-{time.strftime('%Y%m%d-%H%M%S')}")
     if here:
         Run.open(resume)
-    if run or config or changed:
-        given = ", ".join((["run"] if run else []) + (["config"] if config else []) + list(changed))
+    if run or config or settings:
+        given = ", ".join((["run"] if run else []) + (["config"] if config else []) + list(settings))
         raise UserError(f"--resume carries on with the run's own settings; leave out: {given}")
     return None, Path(resume)
 
@@ -379,7 +395,8 @@ def _run_facts(run):
     "What `info` says about a run, by name"
     config, known = run.config, run.info
     data, seconds = known.get("data", {}), known.get("seconds", {})
-    best = min((row["val_loss"], row["val_accuracy"]) for row in run.history) if run.history else None
+    finite = [(row["val_loss"], row["val_accuracy"]) for row in run.history if math.isfinite(row["val_loss"])]
+    best = min(finite, default=None)
     classes, counts = known.get("class_names", []), data.get("counts", {})
     measured = known.get("measured")
     shown = {"test": f"{measured['top_1']['value']:.1%} top-1 on {measured['photos']:,} photos"} if measured else {}
@@ -426,9 +443,8 @@ def audit(
     **settings: Config,  # Without a run: the data, the backbone to compare its photos by, the image size
 ):
     "List training photos with probably wrong labels, near-duplicates and outliers; needs the extra: pip install 'foodvision[audit]'."
-    changed = [name for name, value in settings.items() if value != getattr(Config(), name)]
-    if run and changed:
-        raise UserError(f"A run is audited with its own settings; leave out: {', '.join(changed)}")
+    if run and settings:
+        raise UserError(f"A run is audited with its own settings; leave out: {', '.join(settings)}")
     config = Run.open(run).config if run else Config(**settings)
     folder = Path(out or (Path(run) / "audit" if run else "label-audit"))
     print(f"Auditing the labels of {config.data} with {config.backbone} at {config.image_size} pixels", flush=True)
@@ -483,6 +499,8 @@ def _call(command, options) -> int:
         return _say(error, error.exit_code)
     except KeyboardInterrupt:
         return _say("stopped", 130)
+    except MemoryError:
+        return _say("not enough memory. End other programs, or lower --batch-size or --cache-gigabytes.", 1)
     except OSError as error:
         return _say(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 1)
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from .data import PhotoData, load_data
 from .inference import Classifier, Prediction
-from .run import Run, UserError, package_versions, quiet, write_json, write_text
+from .run import Run, UserError, merge_folder, package_versions, quiet, write_json, write_text
 
 # %% ../nbs/09_export.ipynb #1a48ba2e
 def _keras_function(model, temperature: float):
@@ -492,14 +492,15 @@ With [foodvision](https://github.com/foodvision/foodvision) photos may have any 
 # %% ../nbs/09_export.ipynb #ca903048
 @contextmanager
 def _staging(path: Path):
-    "Yield a path of the same name in a hidden folder; on success it takes its place, on an error it is removed"
+    "Yield a path of the same name in a hidden folder; on success it takes its place, or goes into the folder there"
     hidden = path.parent / f".{path.name}.{os.getpid()}.unfinished"
     hidden.mkdir(parents=True)
     try:
         yield hidden / path.name
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(hidden / path.name, path)
+        if path.is_dir() and (hidden / path.name).is_dir():
+            merge_folder(hidden / path.name, path)
+        else:
+            os.replace(hidden / path.name, path)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
@@ -521,9 +522,10 @@ def _check_call(run: Run, format: str, quantize: str, out: str | Path | None) ->
     else:
         stem = "-".join([format, *([quantize] if quantize else [])])
         path = Path(out or run.path / "exports") / f"{stem}{_SUFFIX[format]}"
-    taken = path.is_file() if format == "hub" and not out else path.exists()
-    if out and taken and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"{path} is there already. Remove it, or choose another folder.")
+    written = [path] if format == "hub" else [path, path.with_name(f"{path.stem}.json")]
+    for there in filter(Path.exists, written if out else []):
+        if not (there.is_dir() and not any(there.iterdir())):
+            raise UserError(f"{there} is there already. Remove it, or choose another folder.")
     if any(parent.is_file() for parent in path.parents):
         raise UserError(f"{path.parent} cannot be a folder: a part of it is a file. Choose another one.")
     return path

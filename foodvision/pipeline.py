@@ -6,6 +6,7 @@
 __all__ = ['DecodedSplit', 'decode_split', 'steps_per_epoch', 'training_batches', 'evaluation_batches', 'throughput']
 
 # %% ../nbs/02_pipeline.ipynb #2d050c3e
+import errno
 import os
 import shutil
 import tempfile
@@ -85,6 +86,8 @@ def _decode_photo(split, i, size) -> np.ndarray:
     try:
         encoded = split.read(i)
     except OSError as error:
+        if error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+            raise
         raise BadImage(name, f"it cannot be read ({error.strerror or error})") from None
     return decode_image(encoded, size, name)
 
@@ -97,7 +100,10 @@ def _cores() -> int:
 def _in_memory(shape) -> np.ndarray:
     "An uninitialised uint8 array whose memory begins at a multiple of 64 bytes"
     size = int(np.prod(shape))
-    memory = np.empty(size + 64, np.uint8)
+    try:
+        memory = np.empty(size + 64, np.uint8)
+    except MemoryError:
+        raise UserError(f"No {size / 1e9:.1f} GB of memory for decoded photos. Lower cache_gigabytes.", 1) from None
     first = -memory.ctypes.data % 64
     return memory[first : first + size].reshape(shape)
 

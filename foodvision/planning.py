@@ -16,12 +16,13 @@ import keras
 import numpy as np
 
 from .data import load_data, load_folder
+from .features import FrozenModel, compile_forward
 from .model import build_model, parameter_counts, split_model, unfreeze
 from .pipeline import decode_split, training_batches
 from .precision import choose_policy, device_summary, scaled_optimizer
 from .run import Config
 from .sample import SAMPLE_CLASSES, draw_dish
-from .training import _compiled, _frozen, _head_batch
+from .training import _head_batch
 
 # %% ../nbs/06a_planning.ipynb #c5a519d0
 def _photos(config: Config):
@@ -97,7 +98,7 @@ def _measure(model: keras.Model, decoded, config: Config, photos: int, training:
     batches = training_batches(decoded, batch, 0, config.image_size, config.augment)
     extractor, head = split_model(model)
     images = batches.map(lambda images, labels: images).take(steps)
-    frozen.time_calls(_frozen(extractor, photos)[0], images)
+    frozen.time_calls(FrozenModel(extractor, photos), images)
     pretended = np.random.default_rng(0).normal(size=(len(decoded), *head.input_shape[1:])).astype("float32")
     pretended = replace(decoded, size=config.image_size, images=pretended)
     together = min(_head_batch(training, config.batch_size), len(decoded))
@@ -105,7 +106,7 @@ def _measure(model: keras.Model, decoded, config: Config, photos: int, training:
     if config.fine_tune_epochs:
         unfreeze(model, config.unfreeze_layers)
         _fit(model, batches, config, steps, backward)
-        forward.time_calls(_compiled(extractor), images)
+        forward.time_calls(compile_forward(extractor), images)
     measured = ((frozen, batch), (on_features, together), (backward, batch), (forward, batch))
     by_photo = [times.seconds() / size if times.times else np.zeros(1) for times, size in measured]
     return *by_photo, [times.first() for times, _ in measured]

@@ -78,6 +78,8 @@ def _open_image(data: bytes, size: int | None, name: str) -> Image.Image:
         raise BadImage(name, _describe(data)) from None
     except Image.DecompressionBombError:
         raise BadImage(name, f"its header claims over {_LARGEST_PIXELS // 10**6} megapixels") from None
+    except MemoryError:
+        raise
     except Exception as error:
         raise BadImage(name, f"damaged or cut off ({error or type(error).__name__})") from None
     raise BadImage(name, f"{width} x {height} is over {_LARGEST_PIXELS // 10**6} megapixels")
@@ -132,6 +134,8 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     "The turn that an image's EXIF notes ask for"
     try:
         return _TURNS.get(image.getexif().get(0x0112, 1))
+    except MemoryError:
+        raise
     except Exception:  # notes are free-form bytes; damaged ones raise whatever the parser met
         return None
 
@@ -149,6 +153,8 @@ def _given_image(source, name: str) -> Image.Image:
         raise UserError(f"{name} must be a path, bytes, a Pillow image or an array, and is {type(source).__name__}")
     try:
         source.load()
+    except MemoryError:
+        raise
     except Exception as error:
         raise BadImage(name, f"damaged or cut off ({error})") from None
     if 0 in source.size:
@@ -183,6 +189,8 @@ def decode_image(
         if size is not None and image.size != (size, size):
             image = image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
         return np.array(image if turn is None else image.transpose(turn))
+    except MemoryError:
+        raise
     except Exception as error:
         raise BadImage(name, f"its pixels cannot be converted ({error})") from None
 

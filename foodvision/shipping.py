@@ -140,8 +140,16 @@ def _check_folder(run: Run, path: Path, replace: bool):
     if "scale" not in run.info.get("threshold", {}):
         raise UserError(f"{run.path} has no threshold yet. Fit it with: foodvision evaluate {run.path}", 1)
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
-        if not (replace and (path / "model.tflite").exists() and not (path / "model.keras").exists()):
+        if not (replace and _is_light(path)):
             raise UserError(f"{path} is there already. Remove it, or choose another folder.")
+
+
+def _is_light(path: Path) -> bool:
+    "Whether a folder is a light model: that of another program may have files of the same names"
+    try:
+        return "light" in Run.open(path).info
+    except (OSError, UserError):
+        return False
 
 
 def _check_same(answer, path: Path, side: int):

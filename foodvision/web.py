@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from importlib.resources import files
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from .data import PhotoData
 from .export import _staging
 from .inference import Classifier
 from .light import LightModel
-from .run import Run, UserError, _read_json, quiet, write_json
+from .run import Run, UserError, check_value, quiet, read_json, write_json
 from .sample import SAMPLE_CLASSES, draw_dish
 
 # %% ../nbs/09b_web.ipynb #c3c0e61b
@@ -28,7 +29,7 @@ def _page_folder() -> Path:
 
 def _runtime() -> dict:
     "The runtime's version, its npm packages with their integrity, and the checksums of its files"
-    return _read_json(_page_folder() / "litert" / "origin.json", dict)
+    return read_json(_page_folder() / "litert" / "origin.json", lambda facts: check_value("", facts, dict))
 
 # %% ../nbs/09b_web.ipynb #08cfff49
 def _for_one_photo(model: bytes) -> bytes:
@@ -120,9 +121,24 @@ def _check_place(run: Run, out: str | Path | None, replace: bool) -> Path:
         raise UserError(f"Say where the page shall go: foodvision export {run.path.name} --format web --out FOLDER")
     path = Path(out or run.path / "exports" / "web")
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
-        if not ((replace or not out) and (path / "facts.json").exists() and (path / "app.js").exists()):
+        if not ((replace or not out) and _is_page(path)):
             raise UserError(f"{path} is there already. Remove it, or choose another folder.")
     return path
+
+
+def _is_page(path: Path) -> bool:
+    "Whether a folder holds a page that was exported: that of another program may have files of the same names"
+    try:
+        read_json(path / "facts.json", lambda facts: check_value("", facts, _PageFacts))
+    except (OSError, UserError):
+        return False
+    return True
+
+
+class _PageFacts(TypedDict):
+    classes: list[str]
+    model: dict
+    runtime: dict
 
 
 def _light(run: Run, folder: Path, data: PhotoData | str | None) -> Run:

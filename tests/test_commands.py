@@ -11,6 +11,7 @@ import pytest
 from conftest import run
 from PIL import Image
 
+from foodvision.run import Config, Run
 from foodvision.sample import draw_dish
 
 COLOURS = {"brick": (170, 60, 40), "grass": (60, 150, 50), "water": (40, 80, 190)}
@@ -219,6 +220,25 @@ def test_an_existing_run_is_safe(trained, foodvision, photos):
     done = foodvision("train", "--data", photos, "--run", folder, *SMALL)
     assert done.returncode == 2 and "holds a run already" in done.stderr
     assert (folder / "model.keras").read_bytes() == before
+
+
+def test_overwriting_takes_a_run_and_nothing_else(trained, foodvision, photos, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    (folder / "notes.txt").write_text("mine"), (folder / "report" / "notes.txt").write_text("mine")
+    Run.create(folder, Config(), overwrite=True)
+    left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert left == ["config.json", "notes.txt", "report/notes.txt"]
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    done = foodvision("train", "--data", photos, "--run", folder, "--overwrite", *SMALL)
+    assert done.returncode == 2 and "holds other files than a run's" in done.stderr
+    assert left == sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_an_option_wins_over_the_file_even_with_its_default(foodvision, photos, tmp_path):
+    (tmp_path / "recipe.json").write_text(json.dumps({"data": str(photos), "image_size": 64, "fine_tune_epochs": 0}))
+    done = foodvision("train", "--config", tmp_path / "recipe.json", "--image-size", 224, "--run", tmp_path / "recipe.json")
+    assert done.returncode == 2 and "is a file; a run needs a folder" in done.stderr
+    assert f"on {photos} at 224 pixels" in done.stdout
 
 
 def test_food101_without_a_network_answers_in_seconds(foodvision, tmp_path):

@@ -183,6 +183,14 @@ def test_the_card_of_a_run_without_a_report_says_so(copy):
     assert front[1]["license"] == "apache-2.0" and front[1]["pipeline_tag"] == "image-classification"
 
 
+def test_overwriting_a_run_takes_its_exports(exported, trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "dishes")
+    (folder / "exports" / "notes.txt").write_text("mine")
+    Run.create(folder, Config(), overwrite=True)
+    left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    assert left == ["config.json", "exports", "exports/notes.txt"]
+
+
 def test_a_run_of_mixed_precision_is_exported_in_float32(trained, tmp_path):
     import keras
 

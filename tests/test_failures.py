@@ -1,5 +1,6 @@
 "What happens when the machine, a person or a stranger's file does the worst: a clear line, and nothing lost"
 import contextlib
+import functools
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from conftest import BIN
 
+from foodvision import cli
 from foodvision.run import Run
 from foodvision.sample import draw_dish
 
@@ -236,15 +238,15 @@ ALTERED = {
     "unknown field": (dict(config__colour="red"), "Unknown setting: colour"),
     "wrong type": (dict(config__image_size="large"), "image_size must be of type int"),
     "out of range": (dict(config__batch_size=10**9), "batch_size must be between"),
-    "not a number": (dict(config__dropout=float("nan")), "dropout must be between"),
+    "not a number": (dict(config__dropout=float("nan")), "dropout must be of type float (a finite number)"),
     "unknown choice": (dict(config__policy="float8"), "policy must be one of"),
-    "config is a list": (dict(config=[1, 2]), "lacks config"),
-    "class names are numbers": (dict(class_names=[1, 2, 3]), "class_names is not sound"),
-    "one class name": (dict(class_names=["pizza"]), "class_names is not sound"),
-    "a class twice": (dict(class_names=["pizza", "pizza"]), "class_names is not sound"),
-    "complete is a word": (dict(complete="yes"), "complete is not sound"),
-    "temperature is zero": (dict(temperature=0), "temperature is not sound"),
-    "versions are a list": (dict(versions=["keras"]), "versions is not sound"),
+    "config is a list": (dict(config=[1, 2]), "config must be of type dict"),
+    "class names are numbers": (dict(class_names=[1, 2, 3]), "class_names.0 must be of type str"),
+    "one class name": (dict(class_names=["pizza"]), "class_names must be two or more"),
+    "a class twice": (dict(class_names=["pizza", "pizza"]), "class_names must be two or more"),
+    "complete is a word": (dict(complete="yes"), "complete must be of type bool"),
+    "temperature is zero": (dict(temperature=0), "temperature must be above 0"),
+    "versions are a list": (dict(versions=["keras"]), "versions must be of type dict"),
 }
 
 
@@ -257,7 +259,7 @@ def test_altered_config(interrupted, title):
 
 
 @pytest.mark.parametrize("content, reason", [
-    (b"", "cannot be read"), (b"{", "cannot be read"), (b"[]", "holds no dict"), (b"\xff\xfe\0", "cannot be read"),
+    (b"", "cannot be read"), (b"{", "cannot be read"), (b"[]", "must be of type dict"), (b"\xff\xfe\0", "cannot be read"),
     (b"[" * 200_000, "recursion"), (b'{"config": ' + b"9" * 5000 + b"}", "cannot be read"),
 ], ids=["empty", "cut off", "a list", "other bytes", "nested 200,000 deep", "a number of 5,000 digits"])  # fmt: skip
 def test_config_that_is_none(interrupted, content, reason):
@@ -273,6 +275,112 @@ def test_huge_config(interrupted):
 def test_damaged_history(interrupted):
     (interrupted / "history.json").write_text('[{"stage": ')
     assert "history.json cannot be read" in refused(2, "info", interrupted)
+
+
+def damaged(content):
+    "Every place in a JSON value: taken out, and with something else there; the whole with that damage"
+    others = [None, True, -7, 0.5, float("nan"), 10**400, "a\0b", [], ["x"], {}, {"x": 1}]
+
+    def places(value, place=()):
+        if place:
+            yield place
+        inner = value.items() if isinstance(value, dict) else list(enumerate(value))[:1] if isinstance(value, list) else ()
+        for key, part in inner:
+            yield from places(part, (*place, key))
+
+    for *way, last in places(content):
+        for other in [KeyError, *others]:
+            copy = json.loads(json.dumps(content))
+            home = functools.reduce(lambda value, key: value[key], way, copy)
+            if other is KeyError:
+                del home[last]
+            elif home[last] != other:
+                home[last] = other
+            yield copy
+
+
+@pytest.fixture(scope="module")
+def measured(stopped, tmp_path_factory):
+    "A run with every fact there is: stopped in stage 2, its head's settings searched for, evaluated"
+    folder = shutil.copytree(stopped, tmp_path_factory.mktemp("measured") / "run")
+    settings = {"learning_rate": 0.002, "weight_decay": 0.1, "dropout": 0.2}
+    light = {name: Run.open("food101").info[name] for name in ("measured", "light")}
+    change(folder, config__fine_tune_epochs=2, head_search=[settings], accepted_changes=["numpy was 1.0"], **light)
+    code, _, err = command("evaluate", folder)
+    assert code == 0, err[-2000:]
+    return folder
+
+
+def test_a_run_is_read_or_refused_whatever_is_damaged(measured, tmp_path):
+    "Of config.json and history.json: each place taken out, and replaced by each kind of value"
+    from foodvision.run import UserError
+
+    shutil.copy(measured / "config.json", tmp_path), shutil.copy(measured / "history.json", tmp_path)
+    count = 0
+    for name in ("config.json", "history.json"):
+        whole = (tmp_path / name).read_text()
+        for content in damaged(json.loads(whole)):
+            (tmp_path / name).write_text(json.dumps(content))
+            count += 1
+            try:
+                run = Run.open(tmp_path)
+                cli._run_facts(run)
+                assert run.class_names and run.history
+            except UserError as error:
+                assert str(tmp_path / name) in str(error) and "\n" not in str(error) and len(str(error)) < 500, error
+        (tmp_path / name).write_text(whole)
+    assert count > 1500
+
+
+SPARE = ("created policy device threads parameters distribution seconds head_search measured light accepted_changes "
+         "temperature threshold").split()  # fmt: skip
+
+
+def without(info, *names):
+    return {name: value for name, value in info.items() if name not in names}
+
+
+def with_nonsense(info):
+    "What no command needs, or may fail without: each such part of a fact is a list of nothing, or a word"
+    threshold = {name: {"value": part["value"], "risk": "low", "separation": []} if "risk" in part else part
+                 for name, part in info["threshold"].items() if isinstance(part, dict)}  # fmt: skip
+    return {**info, "created": "x", "parameters": {}, "distribution": {}, "seconds": {}, "colour": ["x"],
+            "device": {"accelerators": [], "cores": []}, "threshold": {**info["threshold"], **threshold, "photos": "x", "others": []},
+            "data": {**info["data"], "photo_sizes": "x", "bad_images": [], "counts": {}}}  # fmt: skip
+
+
+LESS = {
+    "everything that may be spared": lambda info: without(info, *SPARE),
+    "class names": lambda info: without(info, "class_names"),
+    "data": lambda info: without(info, "data"),
+    "temperature": lambda info: without(info, "temperature"),
+    "threshold": lambda info: without(info, "threshold"),
+    "nonsense": with_nonsense,
+}
+
+
+@pytest.mark.parametrize("title", LESS)
+def test_every_command_on_a_damaged_run(measured, photos, tmp_path, title):
+    "One line, or an answer; never a traceback"
+    folder = shutil.copytree(measured, tmp_path / "run")
+    info = LESS[title](json.loads((folder / "config.json").read_text()))
+    photo = photos / "test" / "pizza" / "0.jpg"
+    for words in (["info", folder], ["predict", folder, photo], ["evaluate", folder],
+                  ["export", folder, "--format", "hub"], ["train", "--resume", folder, "--no-evaluate"]):  # fmt: skip
+        (folder / "config.json").write_text(json.dumps(info))
+        code, _, err = command(*words)
+        said = [line for line in err.splitlines() if line.startswith("foodvision: ")]
+        assert "Traceback" not in err and (code == 0 or len(said) == 1), err[-2000:]
+        assert code == 0 or title != "nonsense", said
+
+
+@pytest.mark.parametrize("fact", ["class_names", "data", "policy", "device", "threads"])
+def test_facts_that_a_resume_needs(measured, tmp_path, fact):
+    folder = shutil.copytree(measured, tmp_path / "run")
+    (folder / "config.json").write_text(json.dumps(without(json.loads((folder / "config.json").read_text()), fact)))
+    before = (folder / "config.json").read_bytes()
+    assert f"config.json cannot be read as a run's: {fact} is missing" in refused(2, "train", "--resume", folder)
+    assert (folder / "config.json").read_bytes() == before
 
 
 def test_other_settings_on_resume(interrupted):
@@ -308,6 +416,17 @@ def test_other_data_on_resume(interrupted, tmp_path, photos):
     run = Run.open(interrupted)
     assert run.info["complete"] and run.info["accepted_changes"][0].startswith("data was")
     assert run.info["data"]["counts"]["train"] + run.info["data"]["counts"]["validation"] == 25
+
+
+def test_other_pixels_in_a_file_of_the_same_size_on_resume(interrupted, tmp_path, photos):
+    copy = shutil.copytree(photos, tmp_path / "photos")
+    change(interrupted, config__data=str(copy))
+    path, other = copy / "train" / "pizza" / "0.jpg", tmp_path / "other.jpg"
+    size = path.stat().st_size
+    draw_dish("pizza", 77, (48, 32)).save(other)
+    path.write_bytes(other.read_bytes().ljust(size, b"\0"))
+    assert path.stat().st_size == size
+    assert "data was" in refused(2, "train", "--resume", interrupted)
 
 
 def test_other_classes_on_resume(interrupted, tmp_path, photos):
