@@ -153,11 +153,12 @@ def test_the_comparison_can_fail(start, untouched, tmp_path):
 
 SMALL = dict(weights="none", image_size=32, batch_size=16, validation_fraction=0.25, backup_steps=1, policy="float32")
 DECIDED = {  # what a training decides by itself, or its state rests on, each other than its default
-    "searched": dict(dropout=0.3, head_learning_rate=0.01, head_weight_decay=0.05, fine_tune_first_layer_rate=0.3,
-                     feature_epochs=3, fine_tune_epochs=2, fine_tune_learning_rate=3e-3, fine_tune_weight_decay=0.1),
-    "given": dict(head_search=False, dropout=0.4, head_learning_rate=0.3, head_weight_decay=0.01, schedule="plateau",
-                  reduce_patience=1, reduce_factor=0.5, early_stopping_patience=2, policy="mixed_float16", seed=3,
-                  unfreeze_layers=1, augment=False, feature_epochs=9, fine_tune_epochs=9, fine_tune_learning_rate=0.1),
+    "searched": dict(dropout=0.1, head_learning_rate=0.05, head_weight_decay=0.05, fine_tune_first_layer_rate=0.3,
+                     feature_epochs=4, fine_tune_epochs=2, fine_tune_learning_rate=3e-3, fine_tune_weight_decay=0.1),
+    "given": dict(head_search=False, dropout=0.4, head_learning_rate=0.3, head_weight_decay=0.01, batch_size=32,
+                  schedule="plateau", reduce_patience=1, reduce_factor=0.5, early_stopping_patience=2, seed=3,
+                  policy="mixed_float16", unfreeze_layers=1, augment=False, drop_suspects="suspects.csv",
+                  feature_epochs=9, fine_tune_epochs=9, fine_tune_learning_rate=0.1),
 }  # fmt: skip
 
 
@@ -228,11 +229,17 @@ def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(Backup, "remove", lambda self: None)  # to look into it
     config = Config(**{"data": str(few_photos), "backbone": str(backbone), **SMALL, **DECIDED[decided]})
+    monkeypatch.chdir(tmp_path)
+    table = Path("suspects.csv")
+    table.write_text("file,label,keep\ntrain/pizza/0.png,pizza,\ntrain/pizza/1.png,pizza,\ntrain/sushi/3.png,sushi,\n")
     copies = copied_at_every_change(monkeypatch, config, tmp_path / "run", tmp_path)
+    table.unlink()
     run = Run.open(tmp_path / "run")
     if decided == "searched":
         assert run.info["head_search"][0]["dropout"] != config.dropout
     else:
+        copies = [copy for copy in copies if (copy / table).exists()]
+        assert "Left out" in run.info["data"]["notes"][-1]
         for stage, most in (("feature_extraction", config.feature_epochs), ("fine_tuning", config.fine_tune_epochs)):
             rows = [row for row in run.history if row["stage"] == stage]
             assert 2 < len(rows) < most, f"early stopping is to speak, and not at once: {len(rows)}"
