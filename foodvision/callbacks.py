@@ -153,7 +153,6 @@ class BestModel(keras.callbacks.Callback):
                 for variable, name in zip(self.model.variables, arrays.files, strict=True):
                     variable.assign(arrays[name])
             save_model(self.classifier, self.path)
-            self.head.unlink()
         elif self.path.exists() and not self.newest_is_best:
             self.classifier.load_weights(self.path)
 
@@ -385,7 +384,7 @@ class Resumable(keras.callbacks.CallbackList):
         found = backup.load()
         self.saved = found if found and found[0]["stage"] == stage else None
         state = self.saved[0] if self.saved else {"epoch": first_epoch, "step": 0, "stopped": False}
-        self.epoch, self.step = state["epoch"], state["step"]
+        self.epoch, self.step = state["epoch"], min(state["step"], steps)  # fewer steps, if other photos were accepted
         self.epochs = self.epoch if state["stopped"] else first_epoch + epochs  # early stopping had spoken
         if self.saved or not found:
             self._cut_logs(state.get("log_sizes", {}))
