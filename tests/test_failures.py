@@ -423,7 +423,7 @@ def test_other_pixels_in_a_file_of_the_same_size_on_resume(interrupted, tmp_path
     change(interrupted, config__data=str(copy))
     path, other = copy / "train" / "pizza" / "0.jpg", tmp_path / "other.jpg"
     size = path.stat().st_size
-    draw_dish("pizza", 77, (48, 32)).save(other)
+    draw_dish("pizza", 77, (24, 18)).save(other, quality=30)
     path.write_bytes(other.read_bytes().ljust(size, b"\0"))
     assert path.stat().st_size == size
     assert "data was" in refused(2, "train", "--resume", interrupted)
