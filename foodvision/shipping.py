@@ -216,7 +216,8 @@ def light_card(
         f"Hardest classes (F1): {hardest}.", "## How to use it", _use(run), "## How it was trained",
         f"On {_plain(data.get('name', 'photos'))} ({counts}), photos of {data.get('photo_sizes', 'unknown')} pixels, "
         f"{len(run.history)} epochs in two stages. Every choice stands in `config.json`.",
-        *run.info.get("caveats", []), "## Licence", _LICENCE if data.get("name") == "food101" else "The licence is that of the photos it learnt from.",
+        *run.info.get("caveats", []), "## Licence",
+        _LICENCE if data.get("name") == "food101" else "The licence is that of the photos it learnt from.",
         "## Limits", _limits(side),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
