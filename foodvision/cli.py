@@ -8,6 +8,7 @@ __all__ = ['COMMANDS', 'train', 'plan', 'evaluate', 'predict', 'export', 'app', 
 # %% ../nbs/11_cli.ipynb #47a2258f
 import argparse
 import inspect
+import io
 import json
 import multiprocessing
 import os
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from fastcore.docments import docments
 
-from .run import SHIPPED, Config, Run, UserError, quiet, write_text
+from .run import SHIPPED, Config, Run, UserError, displayed, quiet, shortened, write_text
 
 # %% ../nbs/11_cli.ipynb #6901ce5f
 def _add_options(
@@ -195,7 +196,7 @@ def _choose(run, resume, config, settings, here):
     changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
     if not resume:
         chosen = Config.from_dict({**(_settings_in(config) if config else {}), **changed})
-        return chosen, _new_folder(run or f"runs/{Path(chosen.data).name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        return chosen, _new_folder(run or f"runs/{shortened(displayed(Path(chosen.data).name))}-{time.strftime('%Y%m%d-%H%M%S')}")
     if here:
         Run.open(resume)
     if run or config or changed:
@@ -471,6 +472,8 @@ def main(
 ) -> int:  # Exit code: 0 done, 1 the work failed, 2 the call was wrong
     "Run a command; the entry point `foodvision`"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, by the command
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name with letters that the terminal lacks ends no command
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = vars(_parser().parse_args(arguments))
     return _call(options.pop("command"), options)
 
@@ -488,7 +491,7 @@ def _call(command, options) -> int:
 
 
 def _say(message, code):
-    print(f"foodvision: {message}", file=sys.stderr)
+    print(f"foodvision: {displayed(message)}", file=sys.stderr)
     return code
 
 
