@@ -27,6 +27,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
+from .data import drawn_name
 from .model import save_model
 from .run import UserError, write_json, writing
 
@@ -238,8 +239,9 @@ def _plot_counts(counts, class_names, most=100):
     axes = figure.subplots()
     axes.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), vmin=0, vmax=1, cmap="viridis")
     named = range(0, len(class_names), -(-len(class_names) // most))
-    axes.set_xticks(named, class_names[:: named.step], rotation=90)
-    axes.set_yticks(named, class_names[:: named.step])
+    names = [drawn_name(name) for name in class_names[:: named.step]]
+    axes.set_xticks(named, names, rotation=90, parse_math=False)
+    axes.set_yticks(named, names, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true")
     return figure
 

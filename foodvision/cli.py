@@ -8,6 +8,7 @@ __all__ = ['COMMANDS', 'train', 'plan', 'evaluate', 'predict', 'export', 'app', 
 # %% ../nbs/11_cli.ipynb #47a2258f
 import argparse
 import inspect
+import io
 import json
 import math
 import os
@@ -21,7 +22,7 @@ from typing import Literal, get_origin
 
 from fastcore.docments import docments
 
-from .run import SHIPPED, Config, Run, UserError, quiet, write_text
+from .run import SHIPPED, Config, Run, UserError, displayed, quiet, shortened, write_text
 
 # %% ../nbs/11_cli.ipynb #6901ce5f
 def _add_options(
@@ -198,7 +199,7 @@ def _choose(run, resume, config, settings, here):
     "The settings and the folder that a call of `train` asks for; no settings for a run to resume, which is `here` or elsewhere"
     if not resume:
         chosen = Config.from_dict({**(_settings_in(config) if config else {}), **settings})
-        return chosen, _new_folder(run or f"runs/{Path(chosen.data).name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        return chosen, _new_folder(run or f"runs/{shortened(displayed(Path(chosen.data).name))}-{time.strftime('%Y%m%d-%H%M%S')}")
     if here:
         Run.open(resume)
     if run or config or settings:
@@ -476,6 +477,8 @@ def main(
 ) -> int:  # Exit code: 0 done, 1 the work failed, 2 the call was wrong
     "Run a command; the entry point `foodvision`"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, by the command
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name with letters that the terminal lacks ends no command
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = vars(_parser().parse_args(arguments))
     return _call(options.pop("command"), options)
 
@@ -495,7 +498,7 @@ def _call(command, options) -> int:
 
 
 def _say(message, code):
-    print(f"foodvision: {message}", file=sys.stderr)
+    print(f"foodvision: {displayed(message)}", file=sys.stderr)
     return code
 
 

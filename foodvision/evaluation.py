@@ -12,7 +12,6 @@ __all__ = ['Predictions', 'softmax', 'wilson_interval', 'top_k_accuracy', 'class
 
 # %% ../nbs/07_evaluation.ipynb #433301dd
 import base64
-import csv
 import io
 import json
 import os
@@ -30,10 +29,10 @@ from fastcore import xml
 from PIL import Image, ImageDraw, ImageFilter
 from tqdm.auto import tqdm
 
-from .data import PhotoData, Split, load_data, load_for_test
+from .data import PhotoData, Split, drawn_name, load_data, load_for_test
 from .light import LightModel, checksum
 from .preprocessing import BadImage, decode_image
-from .run import Run, UserError, merge_folder, package_versions, write_json, write_text, writing
+from .run import Run, UserError, displayed, merge_folder, package_versions, shortened, write_csv, write_json, write_text, writing
 
 # %% ../nbs/07_evaluation.ipynb #77511bc8
 if TYPE_CHECKING:  # names for annotations, which are never evaluated
@@ -242,7 +241,7 @@ def plot_confusion(
     mistakes = np.where(diagonal, np.nan, share)
     axes.imshow(np.where(diagonal, share, np.nan), cmap=_shades("#2a7f9e"), vmin=0, vmax=1)
     axes.imshow(mistakes, cmap=_shades("#d1495b"), vmin=0, vmax=max(0.2, np.nanmax(mistakes, initial=0)))
-    _label_classes(axes, [_words(predictions.class_names[i]) for i in order], many)
+    _label_classes(axes, [drawn_name(predictions.class_names[i]) for i in order], many)
     if len(predictions.class_names) > _MOST:
         axes.set_xlabel(f"called ({_shown(len(predictions.class_names))})")
     if not many:
@@ -254,8 +253,9 @@ def plot_confusion(
 # %% ../nbs/07_evaluation.ipynb #15a1c0e2
 def _label_classes(axes, names, many):
     "Names on both sides of a confusion matrix, on all four if there are many, and lines between the cells"
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7 if many else 9)
-    axes.set_yticks(range(len(names)), names, fontsize=7 if many else 9)
+    size = dict(fontsize=7 if many else 9, parse_math=False)
+    axes.set_xticks(range(len(names)), names, rotation=90, **size)
+    axes.set_yticks(range(len(names)), names, **size)
     axes.tick_params(length=0, labeltop=many, labelright=many)
     axes.set(xlabel="called", ylabel="is")
     axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
@@ -270,16 +270,17 @@ def _confusion_svg(predictions, text):
     photos, share, order = _confusions(predictions)
     names, many = [_words(predictions.class_names[i]) for i in order], len(order) > _MANY
     cell, letter = (9.5, 8.6) if many else (36, 13)
-    margin, side = 8 + 0.55 * letter * max(map(len, names)), cell * len(order)
+    short = [shortened(name, 32) for name in names]
+    margin, side = 8 + 0.55 * letter * max(map(len, short)), cell * len(order)
     largest = max(0.2, np.where(np.eye(len(order), dtype=bool), 0, share[np.ix_(order, order)]).max())
     shapes = [_confusion_cell(photos, share, order, names, place, margin, cell, largest)
               for place in np.argwhere(photos[np.ix_(order, order)])]  # fmt: skip
     lines = "".join(f"M{margin:g} {y:g}h{side:g}M{y:g} {margin:g}v{side:g}" for y in margin + cell * np.arange(len(order) + 1))
     middle = margin + cell * (np.arange(len(order)) + 0.5) + 0.35 * letter
-    labels = [xml.ft("text", name, x=f"{margin - 4:g}", y=f"{y:.1f}", text_anchor="end") for name, y in zip(names, middle)]
+    labels = [xml.ft("text", name, x=f"{margin - 4:g}", y=f"{y:.1f}", text_anchor="end") for name, y in zip(short, middle)]
     ends = [(margin - 4, "start"), *[(margin + side + 4, "end")] * many]
     labels += [xml.ft("text", name, transform=f"translate({x:.1f} {y:g})rotate(-90)", text_anchor=anchor)
-               for y, anchor in ends for name, x in zip(names, middle)]  # fmt: skip
+               for y, anchor in ends for name, x in zip(short, middle)]  # fmt: skip
     width, height = margin + side + 1, margin + side + (margin if many else 1)
     return xml.ft("svg", xml.ft("path", d=lines, cls="lines"), *shapes, xml.ft("g", *labels, font_size=letter),
                   viewBox=f"0 0 {width:.0f} {height:.0f}", width=f"{width:.0f}", role="img", aria_label=text,
@@ -962,7 +963,7 @@ def _describe(run, data, part, decoded, model=None):
         25_250,
     )
     return {
-        "run": run.path.resolve().name, "created": run.info.get("created"), "config": run.config.to_dict(),
+        "run": displayed(run.path.resolve().name), "created": run.info.get("created"), "config": run.config.to_dict(),
         "versions": run.info.get("versions", {}), "evaluated_with": package_versions(),
         "seconds": run.info.get("seconds", {}), "parameters": run.info.get("parameters"),
         "device": run.info.get("device"), "policy": run.info.get("policy"),
@@ -1289,7 +1290,7 @@ def _markdown(title, sections):
 
 def _plain(text):
     "Text without a meaning in Markdown or HTML"
-    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", " ".join(str(text).split()))
 
 
 def _cell(value):
@@ -1363,13 +1364,13 @@ body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,s
 main{max-width:70rem;margin:auto;padding:1.5rem 1rem 4rem}
 h1{margin:0;font-size:1.7rem;overflow-wrap:anywhere}
 h2{margin:2.5rem 0 .6rem;font-size:1.3rem}
-h3{margin:1.6rem 0 .2rem;font-size:1rem}
+h3{margin:1.6rem 0 .2rem;font-size:1rem}h3,p,.long-text{overflow-wrap:anywhere}
 p{max-width:46rem;margin:.6rem 0}.lead{font-size:1.15rem}small{display:block;color:var(--soft);overflow-wrap:anywhere}
 nav{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem}a{color:var(--accent)}
 .scroll{overflow:auto;max-width:100%}.long{max-height:36rem}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .7rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
-thead th{position:sticky;top:0;background:var(--tint)}tbody th{font-weight:600;overflow-wrap:break-word}
+thead th{position:sticky;top:0;background:var(--tint)}tbody th{font-weight:600;min-width:8rem;overflow-wrap:anywhere}
 .number{text-align:right}.mark{color:#b3541e;font-weight:600}
 .long-text{min-width:11rem}
 .share{min-width:6rem;white-space:nowrap;background:linear-gradient(var(--bar) 0 0) no-repeat 0 100%/var(--share) 4px}
@@ -1445,13 +1446,12 @@ def _write_predictions(path, predictions, temperature, threshold, count=5):
     ranked, chances = predictions.ranked(count), predictions.probabilities(temperature)
     sure = is_sure(predictions.logits, temperature, threshold, predictions.similarity)
     columns = [name for k in range(1, ranked.shape[1] + 1) for name in (f"class_{k}", f"probability_{k}")]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["file", "true", "correct", "sure", *columns])
-        for i, name in enumerate(predictions.names):
-            best = [value for c in ranked[i] for value in (predictions.class_names[c], f"{chances[i, c]:.5f}")]
-            facts = int(predictions.correct[i]), int(sure[i])
-            rows.writerow([name, predictions.class_names[predictions.labels[i]], *facts, *best])
+    rows = []
+    for i, name in enumerate(predictions.names):
+        best = [value for c in ranked[i] for value in (predictions.class_names[c], f"{chances[i, c]:.5f}")]
+        facts = int(predictions.correct[i]), int(sure[i])
+        rows.append([str(name), predictions.class_names[predictions.labels[i]], *facts, *best])
+    write_csv(path, ["file", "true", "correct", "sure", *columns], rows)
 
 
 # %% ../nbs/07_evaluation.ipynb #5ca1b00a

@@ -24,7 +24,7 @@ from .data import PhotoData, load_data
 from .evaluation import Calibration, load_calibration, require_calibration
 from .inference import Classifier, Prediction
 from .light import checksum
-from .run import Run, UserError, merge_folder, package_versions, quiet, write_json, write_text
+from .run import Run, UserError, displayed, merge_folder, package_versions, quiet, write_json, write_text
 
 # %% ../nbs/09_export.ipynb #1a48ba2e
 def _keras_function(model, temperature: float):
@@ -77,7 +77,7 @@ def _facts(run: Run, fitted: Calibration, quantize: str) -> dict:
     "What an exported file says about itself"
     threshold, size = fitted.threshold, run.config.image_size
     return {
-        "name": run.path.resolve().name, "class_names": run.class_names, "image_size": size,
+        "name": _name(run), "class_names": run.class_names, "image_size": size,
         "temperature": fitted.temperature, "threshold": threshold["max_softmax"]["value"],
         "threshold_answers": threshold["target"], "backbone": Path(run.config.backbone).name,
         "precision": quantize or "float32", "foodvision": package_versions()["foodvision"],
@@ -390,12 +390,12 @@ def _report_facts(run: Run) -> dict | None:
 
 def _name(run: Run) -> str:
     "The run's folder name"
-    return run.path.resolve().name
+    return displayed(run.path.resolve().name)
 
 
 def _plain(text) -> str:
     "Text without a meaning in Markdown or HTML"
-    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", " ".join(str(text).split()))
 
 
 _NOT_MEASURED = "This classifier has not been measured on test photos. `foodvision evaluate` does that."

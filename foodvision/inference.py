@@ -26,14 +26,14 @@ from foodvision.evaluation import (
 )  # fmt: skip
 from .light import LightModel
 from .preprocessing import decode_image
-from .run import Run, UserError, writing
+from .run import Run, UserError, displayed, shortened, to_cell, writing
 
 # %% ../nbs/08_inference.ipynb #3cefa7c1
 @dataclass(frozen=True)
 class Prediction:
     "What the classifier says about one photo"
 
-    name: str  # The photo's path, or `image 3` for the third that has none
+    name: str  # The photo's path, as it can be shown, or `image 3` for the third that has none
     ranked: tuple[tuple[str, float], ...]  # Classes and calibrated probabilities, likeliest first
     sure: bool  # Whether the answer is to be given; False is "not sure"
     reason: str  # Why it is not sure; empty if it is
@@ -74,7 +74,7 @@ def find_photos(
     found = []
     for source in sources:
         if isinstance(source, (str, Path)):
-            found += [(str(path), path) for path in _paths(source)]
+            found += [(displayed(path), path) for path in _paths(source)]
         else:
             found.append((f"image {len(found) + 1}", source))
     return found
@@ -283,12 +283,12 @@ def _print_predictions(classifier, sources, top, style, folder):
     rows, photos = None, dict(find_photos(sources))
     for answer in classifier.stream(sources, top, errors=errors, progress=style != "table" or not sys.stdout.isatty()):
         if style == "json":
-            print(json.dumps(answer.to_dict(), ensure_ascii=False), flush=True)
+            print(json.dumps(answer.to_dict(), ensure_ascii=not _prints_utf8()), flush=True)
         elif style == "csv":
             if rows is None:
-                rows = csv.DictWriter(sys.stdout, list(answer.to_row()), lineterminator="\n")
-                rows.writeheader()
-            rows.writerow(answer.to_row())
+                rows = csv.writer(sys.stdout, lineterminator="\n")
+                rows.writerow(answer.to_row())
+            rows.writerow(map(to_cell, answer.to_row().values()))
         else:
             print(answer, flush=True)
         if folder:
@@ -296,9 +296,14 @@ def _print_predictions(classifier, sources, top, style, folder):
     return errors
 
 
+def _prints_utf8() -> bool:
+    "Whether what is printed may hold any letter; other encodings would spoil JSON"
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+
+
 def _save_explanation(classifier, name, source, folder):
     "Write the photo with its heat map; a second photo of the same name gets a number"
-    stem, number = Path(name).stem, 1
+    stem, number = shortened(Path(name).stem, 60), 1  # a file's name has at most 255 bytes
     while (path := folder / f"{stem}{'' if number == 1 else f'-{number}'}.png").exists():
         number += 1
     with writing(path) as part:

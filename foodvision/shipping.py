@@ -17,7 +17,7 @@ from .data import PhotoData
 from .evaluation import evaluate, require_calibration
 from .export import _card_figures, _front_matter, _in_float32, _plain, _staging, _without_places
 from .light import checksum
-from .run import SHIPPED, Run, UserError, package_versions, quiet, write_json, write_text
+from .run import SHIPPED, Run, UserError, displayed, package_versions, quiet, write_json, write_text
 
 # %% ../nbs/09a_shipping.ipynb #172309ad
 def enlarging_matrix(
@@ -122,7 +122,7 @@ def export_light(
         for name in _COPIED:
             shutil.copyfile(run.path / name, part / name)
         _check_same(answer, part / "model.tflite", side)
-        _write_facts(run, part, path.name, side)
+        _write_facts(run, part, displayed(path.name), side)
         _measure(part, run.config.data if data is None else data)  # the folder itself no longer says where they are
     return Run.open(path)
 

@@ -31,7 +31,7 @@ from .features import ALONE, FrozenModel, backbone_features, compute_threads
 from .model import _leaves, build_model, freeze, parameter_counts, split_model, standardize, unfreeze
 from .pipeline import DecodedSplit, decode_split, evaluation_batches, steps_per_epoch, training_batches
 from .precision import choose_policy, device_summary, make_reproducible, scaled_optimizer
-from .run import Config, Run, UserError, lock, package_versions, writing
+from .run import Config, Run, UserError, from_cell, lock, package_versions, writing
 
 # %% ../nbs/06_training.ipynb #0de9b404
 class _LayerWiseAdamW(keras.optimizers.Adam):
@@ -304,7 +304,7 @@ def _read_suspects(table):
         missing = [name for name in ("file", "label", "keep") if name not in (lines.fieldnames or [])]
         if missing:
             raise UserError(f"{table} is no table of an audit: it has no column {missing[0]}")
-        return [{name: row[name] or "" for name in ("file", "label", "keep")} for row in lines]
+        return [{name: from_cell(row[name] or "") for name in ("file", "label", "keep")} for row in lines]
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{table} cannot be read: {reason}. Make one with: foodvision audit --data …") from None
