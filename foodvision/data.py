@@ -12,8 +12,6 @@ import io
 import json
 import os
 import sys
-import threading
-import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout, suppress
@@ -24,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from .run import UserError, displayed, shortened, write_json
+from .run import UserError, displayed, is_reachable, shortened, write_json
 from .sample import sample_directory
 
 # %% ../nbs/00_data.ipynb #ba0bf1c9
@@ -387,23 +385,6 @@ def _absences(root, listed, found, class_names, present, missing) -> list[str]:
         notes.append(f"{extra:,} photos in images are in no list or of a class left out, and are not used.")
     return notes
 
-# %% ../nbs/00_data.ipynb #0997caa3
-def _reachable(url: str, seconds: float = 4.0) -> bool:
-    "Whether `url` answers within `seconds`, looking up its name included"
-    answers = []
-
-    def ask():
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds) as answer:
-                answers.append(answer.status)
-        except (OSError, ValueError):
-            pass
-
-    thread = threading.Thread(target=ask, daemon=True)  # a name server that is silent may hold it for longer
-    thread.start()
-    thread.join(seconds)
-    return bool(answers)
-
 # %% ../nbs/00_data.ipynb #bb70bfd8
 def _require_archive(downloads: Path, url: str, size: int):
     "Raise `UserError` unless the archive stands in TFDS' folder, has been downloaded by it, or can be downloaded"
@@ -415,7 +396,7 @@ def _require_archive(downloads: Path, url: str, size: int):
                 "it is incomplete or another file. Put the whole archive there or remove it.", 1)  # fmt: skip
         return
     cached = [*downloads.glob("*food-101*.tar.gz"), *downloads.glob("food101/*food-101*.tar.gz")]
-    if not cached and not _reachable(url):
+    if not cached and not is_reachable(url):
         raise UserError(
             f"Food101 is not on this machine and {url} cannot be reached. Ways out: put the archive at {archive}; "
             "give an extracted food-101 folder or a folder of your own photos; or use `--data sample`.", 1)  # fmt: skip

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Policy', 'SHIPPED', 'displayed', 'shortened', 'UserError', 'writing', 'write_text', 'write_json', 'to_cell',
-           'from_cell', 'write_csv', 'merge_folder', 'cache_folder', 'lock', 'quiet', 'Score', 'check_value', 'Config',
-           'package_versions', 'read_json', 'Run']
+           'from_cell', 'write_csv', 'merge_folder', 'cache_folder', 'lock', 'is_reachable', 'quiet', 'Score',
+           'check_value', 'Config', 'package_versions', 'read_json', 'Run']
 
 # %% ../nbs/00_run.ipynb #1a03da11
 import csv
@@ -18,7 +18,10 @@ import re
 import reprlib
 import shutil
 import sys
+import threading
 import time
+import urllib.error
+import urllib.request
 import warnings
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
@@ -242,6 +245,29 @@ def _is_open_as(held, file):
         return os.path.samestat(os.fstat(held), os.stat(file))
     except FileNotFoundError:
         return False
+
+# %% ../nbs/00_run.ipynb #c7a10002
+def is_reachable(
+    url: str,  # An address on the server
+    timeout_seconds: float = 5.0,  # Longest wait, name lookup included
+) -> bool:  # Whether a server answers in time; a refusal (such as status 404) is an answer
+    "Ask whether there is a server at an address"
+    answers = []
+
+    def ask():
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(request, timeout=timeout_seconds).close()
+        except urllib.error.HTTPError:
+            pass
+        except (OSError, ValueError):
+            return
+        answers.append(True)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout_seconds)
+    return bool(answers)
 
 # %% ../nbs/00_run.ipynb #a0517e02
 @contextmanager

@@ -28,9 +28,9 @@ from foodvision.distribution import (
     Agreement, SharedStop, Workers, broadcast, check_same_photos, device_scope, distribute, even_batch, own_folder,
 )  # fmt: skip
 from .features import ALONE, FrozenModel, backbone_features, compute_threads
-from .model import _leaves, build_model, freeze, parameter_counts, split_model, standardize, unfreeze
+from .model import build_model, freeze, parameter_counts, split_model, standardize, unfreeze
 from .pipeline import DecodedSplit, decode_split, evaluation_batches, steps_per_epoch, training_batches
-from .precision import choose_policy, device_summary, make_reproducible, scaled_optimizer
+from .precision import choose_policy, device_summary, flat_layers, make_reproducible, scaled_optimizer
 from .run import Config, Run, UserError, from_cell, lock, package_versions, writing
 
 # %% ../nbs/06_training.ipynb #0de9b404
@@ -263,7 +263,7 @@ def fine_tune(
 # %% ../nbs/06_training.ipynb #0bf52df5
 def _rate_shares(model, first):
     "Share of the learning rate for each trainable weight: `first` in the backbone's first layer, 1 in the head, even steps between"
-    layers = [layer for layer in _leaves(model.get_layer("backbone")) if layer.weights]
+    layers = [layer for layer in flat_layers(model.get_layer("backbone")) if layer.weights]
     height = {id(weight): number / len(layers) for number, layer in enumerate(layers) for weight in layer.trainable_weights}
     return [first ** (1 - height.get(id(weight), 1)) for weight in model.trainable_weights]
 

@@ -10,13 +10,14 @@ import pytest
 from conftest import NOTEBOOKS, ROOT, run, succeed
 
 # The order of the chapters: a module imports only from modules to its left.
-ORDER = ("run sample data preprocessing checking pipeline precision model callbacks launching distribution features training planning "
+ORDER = ("run sample data preprocessing checking pipeline precision backbones model callbacks launching distribution features training planning "
          "light evaluation audit inference export shipping web guard app cli").split()
 # Arrows that would make one part carry another: the part, and what it must not know.
 FORBIDDEN = {
     "data": "model",
     "preprocessing": "model",
     "pipeline": "model",
+    "backbones": "data pipeline",
     "model": "data pipeline",
     "callbacks": "training",
     "light": "pipeline model callbacks training",
