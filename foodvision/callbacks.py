@@ -310,7 +310,8 @@ class Backup:
             raise UserError(f"{self.folder.parent} was removed while the training ran; nothing can be saved there.", 1)
 
     def remove(self):
-        "Remove the backups, damaged ones too, and the folder if nothing else is in it"
+        "Remove the backups, damaged ones too, the best head, and the folder if nothing else is in it"
+        (self.folder / "best_head.npz").unlink(missing_ok=True)
         for path in (self.next, self.newest, self.previous):
             path.unlink(missing_ok=True)
             path.with_suffix(".damaged").unlink(missing_ok=True)

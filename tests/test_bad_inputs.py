@@ -374,7 +374,7 @@ def test_command_predict(corpus, run_folder, capsys):
     said = capsys.readouterr()
     broken = {f"{number:03}" for number, case in enumerate(CASES.values()) if case.error}
     named = [Path(line.split(" is not a readable photo")[0]).stem for line in said.err.splitlines()
-             if line.startswith("foodvision: ")]
+             if line.startswith("foodvision: ") and "has no calibration" not in line]
     assert set(named) == broken and len(named) == len(broken)
     answered = {Path(line.split(": ")[0]).stem for line in said.out.splitlines()}
     assert answered >= {f"{number:03}" for number, case in enumerate(CASES.values()) if not case.error}

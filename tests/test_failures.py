@@ -123,7 +123,7 @@ def stopped(training, tmp_path_factory):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert code == 128 + signal.SIGTERM, err[-2000:]
-    assert {path.name for path in (folder / "backup").iterdir()} == {"newest.backup", "previous.backup"}
+    assert {path.name for path in (folder / "backup").iterdir()} == {"best_head.npz", "newest.backup", "previous.backup"}
     return folder
 
 
@@ -141,7 +141,7 @@ def assert_sound(folder):
     assert not [path for path in folder.rglob(".*")]
     run = Run.open(folder)
     rows, held = run.history, Backup(folder / "backup").load()
-    if (folder / "backup").exists() and list((folder / "backup").iterdir()):
+    if list((folder / "backup").glob("*.backup")):
         assert held and not list((folder / "backup").glob("*.damaged"))
     if any(np.isfinite(row["val_loss"]) for row in rows[:-1]):
         assert load_model(run.model_path).count_params() > 0
