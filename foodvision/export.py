@@ -24,7 +24,7 @@ from .data import PhotoData, load_data
 from .evaluation import Calibration, load_calibration, require_calibration
 from .inference import Classifier, Prediction
 from .light import checksum
-from .run import Run, UserError, displayed, merge_folder, package_versions, quiet, write_json, write_text
+from .run import Run, UserError, check_value, displayed, merge_folder, package_versions, quiet, read_json, write_json, write_text
 
 # %% ../nbs/09_export.ipynb #1a48ba2e
 def _keras_function(model, temperature: float):
@@ -384,8 +384,10 @@ def model_card(
 def _report_facts(run: Run) -> dict | None:
     "The figures of a run's report; None if there are none of its present model"
     place = run.path / "report" / "metrics.json"
-    facts = json.loads(place.read_text(encoding="utf-8")) if place.exists() and run.model_path.exists() else {}
-    return facts if facts and facts.get("model_checksum") == checksum(run.model_path) else None
+    if not place.exists() or not run.model_path.exists():
+        return None
+    facts = read_json(place, lambda facts: check_value("", facts, dict))
+    return facts if facts.get("model_checksum") == checksum(run.model_path) else None
 
 
 def _name(run: Run) -> str:
