@@ -231,10 +231,13 @@ def differences(one, other):
 
 @pytest.mark.parametrize("decided", DECIDED)
 def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp_path, monkeypatch):
+    from foodvision import training
     from foodvision.callbacks import Backup
     from foodvision.run import Config, Run
-    from foodvision.training import train
 
+    search = training.search_head
+    other_dropout_first = lambda *given: sorted(search(*given), key=lambda one: one["dropout"] == given[-1].dropout)
+    monkeypatch.setattr(training, "search_head", other_dropout_first)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(Backup, "remove", lambda self: None)  # to look into it
     config = Config(data=str(few_photos), backbone=str(backbone), **{**SMALL, **DECIDED[decided]})
@@ -254,6 +257,6 @@ def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp
             rows = [row for row in run.history if row["stage"] == stage]
             assert 2 < len(rows) < 9, f"early stopping is to speak, and not at once: {len(rows)}"
             assert len({row["learning_rate"] for row in rows}) > 1, "the rate is to fall"
-    resumed = {copy.name: train(None, copy, resume=True) for copy in copies}
+    resumed = {copy.name: training.train(None, copy, resume=True) for copy in copies}
     wrong = {name: found for name, other in resumed.items() if (found := differences(run.path, other.path))}
-    assert len(resumed) > 20 and not wrong
+    assert not wrong and len(resumed) > 15
