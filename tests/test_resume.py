@@ -155,7 +155,7 @@ SMALL = dict(weights="none", image_size=32, batch_size=16, validation_fraction=0
              backup_steps=1, policy="float32")  # fmt: skip
 DECIDED = {  # what a training decides by itself, or its state rests on, each other than its default
     "searched": dict(
-        dropout=0.1, head_learning_rate=0.05, head_weight_decay=0.05, feature_epochs=4,
+        dropout=0.1, head_learning_rate=0.05, head_weight_decay=0.05, feature_epochs=2,
         fine_tune_epochs=2, fine_tune_learning_rate=3e-3, fine_tune_weight_decay=0.1,
         fine_tune_first_layer_rate=0.3,
     ),
