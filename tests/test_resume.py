@@ -155,7 +155,7 @@ SMALL = dict(weights="none", image_size=32, batch_size=16, validation_fraction=0
              backup_steps=1, policy="float32")  # fmt: skip
 DECIDED = {  # what a training decides by itself, or its state rests on, each other than its default
     "searched": dict(
-        dropout=0.1, head_learning_rate=0.05, head_weight_decay=0.05, feature_epochs=4,
+        dropout=0.1, head_learning_rate=0.05, head_weight_decay=0.05, feature_epochs=2,
         fine_tune_epochs=2, fine_tune_learning_rate=3e-3, fine_tune_weight_decay=0.1,
         fine_tune_first_layer_rate=0.3,
     ),
@@ -231,10 +231,13 @@ def differences(one, other):
 
 @pytest.mark.parametrize("decided", DECIDED)
 def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp_path, monkeypatch):
+    from foodvision import training
     from foodvision.callbacks import Backup
     from foodvision.run import Config, Run
-    from foodvision.training import train
 
+    search = training.search_head
+    other_dropout_first = lambda *given: sorted(search(*given), key=lambda one: one["dropout"] == given[-1].dropout)
+    monkeypatch.setattr(training, "search_head", other_dropout_first)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(Backup, "remove", lambda self: None)  # to look into it
     config = Config(data=str(few_photos), backbone=str(backbone), **{**SMALL, **DECIDED[decided]})
@@ -254,6 +257,6 @@ def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp
             rows = [row for row in run.history if row["stage"] == stage]
             assert 2 < len(rows) < 9, f"early stopping is to speak, and not at once: {len(rows)}"
             assert len({row["learning_rate"] for row in rows}) > 1, "the rate is to fall"
-    resumed = {copy.name: train(None, copy, resume=True) for copy in copies}
+    resumed = {copy.name: training.train(None, copy, resume=True) for copy in copies}
     wrong = {name: found for name, other in resumed.items() if (found := differences(run.path, other.path))}
-    assert len(resumed) > 20 and not wrong
+    assert not wrong and len(resumed) > 15
