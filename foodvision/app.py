@@ -211,10 +211,13 @@ def _examples(names: list[str], given, folder: Path) -> list[Path]:
     from foodvision.sample import SAMPLE_CLASSES, draw_dish
 
     if given:
-        found = [Path(path) for _, path in find_photos(list(given))][:_MOST_EXAMPLES]
+        found = [Path(str(path)) for _, path in find_photos(list(given))][:_MOST_EXAMPLES]
         paths = [folder / f"{number}{path.suffix.lower()}" for number, path in enumerate(found)]
         for path, copy in zip(found, paths):
-            shutil.copyfile(path, copy)
+            try:
+                shutil.copyfile(path, copy)
+            except OSError as error:
+                raise UserError(f"Cannot read {path}: {error.strerror}") from None
         return paths
     drawn = [name for name in SAMPLE_CLASSES if name in names][:_MOST_EXAMPLES]
     for name in drawn:
@@ -247,7 +250,7 @@ def _server(page, folder: Path):
 
     gradio = _toolkit()
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-    closed = {"docs_url": None, "redoc_url": None, "openapi_url": None}
+    closed: dict = {"docs_url": None, "redoc_url": None, "openapi_url": None}
     outer = FastAPI(**closed)
     gradio.mount_gradio_app(
         outer, page, "/", app_kwargs=closed, max_file_size=LARGEST_UPLOAD, run_history=False,

@@ -7,10 +7,9 @@ __all__ = ['PROPOSED_FROM', 'KINDS', 'audit_features', 'cross_validate', 'label_
            'outliers', 'Suspect', 'find_suspects', 'audit']
 
 # %% ../nbs/07a_audit.ipynb #373a9bf2
-import csv
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 import keras
@@ -26,7 +25,7 @@ from .model import build_model, freeze, split_model
 from .pipeline import DecodedSplit, decode_split
 from .precision import choose_policy
 from .preprocessing import BadImage, decode_image
-from .run import Config, UserError, write_text, writing
+from .run import Config, UserError, write_csv, write_text
 from .training import _fit_head
 
 # %% ../nbs/07a_audit.ipynb #d951bbd5
@@ -304,16 +303,11 @@ def _figures(rows, data):
             caption = f"{row.label}, looks like {row.suggested} ({100 * row.confidence:.0f}\u00a0%)"
         elif row.kind == "duplicate":
             other = "also" if row.label == row.suggested else f"and also {row.suggested}:"
-            caption = f"{row.label}, {other} {_readable(row.other)}"
+            caption = f"{row.label}, {other} {row.other}"
         else:
             caption = f"{row.label} (distance {row.confidence:.2f})"
-        figures.append({"photo": _data_address(_beside(photos)), "heat": None, "name": _readable(row.file), "caption": caption})
+        figures.append({"photo": _data_address(_beside(photos)), "heat": None, "name": row.file, "caption": caption})
     return figures
-
-
-def _readable(name):
-    "A file name as UTF-8 can hold it"
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _thumbnail(split, i):
@@ -364,7 +358,7 @@ def audit(
     proposed = {kind: sum(row.kind == kind and not row.keep for row in suspects) for kind in KINDS}
     lead = (f"{len(suspects):,} suspects among {len(labels):,} photos to learn from; {sum(proposed.values()):,} "
             f"are proposed to be left out of the training. {_trust(facts['agreement'])}")  # fmt: skip
-    _write_suspects(suspects, folder / "audit.csv")
+    write_csv(folder / "audit.csv", [field.name for field in fields(Suspect)], map(astuple, suspects))
     write_text(folder / "audit.html", _page(suspects, data, lead))
     return {**facts, "listed": listed, "proposed": proposed}
 
@@ -373,11 +367,3 @@ def _trust(agreement):
     "How far suspected labels can be believed, from the share of labels that the head agrees with"
     text = f"The head that judged the labels agrees with {agreement:.0%} of them."
     return text + " That is little: many suspects will be right, so look at them, or be stricter." * (agreement < 0.7)
-
-
-def _write_suspects(suspects, path):
-    "Write the table, whole or not at all; names that are no UTF-8 come back as the bytes they are"
-    with writing(path) as part, open(part, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = csv.DictWriter(file, [field.name for field in fields(Suspect)])
-        rows.writeheader()
-        rows.writerows(map(asdict, suspects))

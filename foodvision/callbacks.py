@@ -27,6 +27,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
+from .data import drawn_name
 from .model import save_model
 from .run import UserError, write_json, writing
 
@@ -153,7 +154,6 @@ class BestModel(keras.callbacks.Callback):
                 for variable, name in zip(self.model.variables, arrays.files, strict=True):
                     variable.assign(arrays[name])
             save_model(self.classifier, self.path)
-            self.head.unlink()
         elif self.path.exists() and not self.newest_is_best:
             self.classifier.load_weights(self.path)
 
@@ -224,19 +224,26 @@ class ConfusionImage(keras.callbacks.Callback):
             tf.summary.image("confusion_matrix", _draw_counts(counts, self.class_names)[None])
         writer.close()
 
-
+# %% ../nbs/05_callbacks.ipynb #15a1c0e5
 def _draw_counts(counts, class_names):
     "The confusion matrix as an RGB picture, uint8 (height, width, 3)"
+    canvas = FigureCanvasAgg(_plot_counts(counts, class_names))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def _plot_counts(counts, class_names, most=100):
+    "The confusion matrix as a figure, with at most so many names on a side, evenly spread"
     side = min(4 + 0.2 * len(class_names), 20)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), vmin=0, vmax=1, cmap="viridis")
-    axes.set_xticks(range(len(class_names)), class_names, rotation=90)
-    axes.set_yticks(range(len(class_names)), class_names)
+    named = range(0, len(class_names), -(-len(class_names) // most))
+    names = [drawn_name(name) for name in class_names[:: named.step]]
+    axes.set_xticks(named, names, rotation=90, parse_math=False)
+    axes.set_yticks(named, names, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true")
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
+    return figure
 
 # %% ../nbs/05_callbacks.ipynb #c019aec4
 class Backup:
@@ -303,7 +310,8 @@ class Backup:
             raise UserError(f"{self.folder.parent} was removed while the training ran; nothing can be saved there.", 1)
 
     def remove(self):
-        "Remove the backups, damaged ones too, and the folder if nothing else is in it"
+        "Remove the backups, damaged ones too, the best head, and the folder if nothing else is in it"
+        (self.folder / "best_head.npz").unlink(missing_ok=True)
         for path in (self.next, self.newest, self.previous):
             path.unlink(missing_ok=True)
             path.with_suffix(".damaged").unlink(missing_ok=True)
@@ -379,7 +387,7 @@ class Resumable(keras.callbacks.CallbackList):
         found = backup.load()
         self.saved = found if found and found[0]["stage"] == stage else None
         state = self.saved[0] if self.saved else {"epoch": first_epoch, "step": 0, "stopped": False}
-        self.epoch, self.step = state["epoch"], state["step"]
+        self.epoch, self.step = state["epoch"], min(state["step"], steps)  # fewer steps, if other photos were accepted
         self.epochs = self.epoch if state["stopped"] else first_epoch + epochs  # early stopping had spoken
         if self.saved or not found:
             self._cut_logs(state.get("log_sizes", {}))

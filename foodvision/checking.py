@@ -6,7 +6,6 @@
 __all__ = ['KINDS', 'Finding', 'check_data', 'show_findings', 'summarise']
 
 # %% ../nbs/01a_checking.ipynb #69228be7
-import csv
 import hashlib
 import io
 import os
@@ -21,7 +20,7 @@ from tqdm.auto import tqdm
 
 from .data import PhotoData, Split
 from .preprocessing import BadImage, decode_image
-from .run import UserError, writing
+from .run import UserError, write_csv, writing
 
 # %% ../nbs/01a_checking.ipynb #3bc0a10f
 KINDS = {
@@ -221,11 +220,7 @@ def _require_own(directory: Path):
 def _write(found: list[Finding], data: PhotoData, directory: Path):
     "Write `findings.csv`, and `findings.png` if there is anything to show"
     picture = directory / "findings.png"
-    with writing(directory / "findings.csv") as part:
-        with open(part, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            rows = csv.writer(file)
-            rows.writerow(field.name for field in fields(Finding))
-            rows.writerows(map(astuple, found))
+    write_csv(directory / "findings.csv", [field.name for field in fields(Finding)], map(astuple, found))
     if found:
         with writing(picture) as part:
             show_findings(found, data).savefig(part, dpi=160, metadata={"Software": None})

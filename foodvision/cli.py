@@ -8,24 +8,21 @@ __all__ = ['COMMANDS', 'train', 'plan', 'evaluate', 'predict', 'export', 'app', 
 # %% ../nbs/11_cli.ipynb #47a2258f
 import argparse
 import inspect
+import io
 import json
 import math
-import multiprocessing
 import os
-import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import fields, is_dataclass
-from multiprocessing.connection import wait
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_origin
 
 from fastcore.docments import docments
 
-from .run import SHIPPED, Config, Run, UserError, quiet, write_text
+from .run import SHIPPED, Config, Run, UserError, displayed, quiet, shortened, write_text
 
 # %% ../nbs/11_cli.ipynb #6901ce5f
 def _add_options(
@@ -93,6 +90,8 @@ def train(
     workers: int = 1,  # Processes that share each batch; all are started here, unless --coordinator says where to meet
     coordinator: str = "",  # For workers on several machines: host:port of worker 0, the same on all
     worker_index: int = 0,  # For workers on several machines: which one this is, from 0; worker 0 writes the run
+    secret_file: str = "",  # For workers on several machines: a file that only you can read, with the same secret on all
+    open_ports: bool = False,  # For workers on this machine: leave TensorFlow's ports, which ask for no password, open to its network
     config: str = "",  # A JSON file of settings to start from, such as recipes/food101.json; options given here win over it
     **settings: Config,  # Every setting of the training, under its own name
 ):
@@ -101,18 +100,19 @@ def train(
     if dry_run and chosen:
         return plan(**chosen.to_dict())
     if workers != 1 and not coordinator:
-        return _launch(workers, folder, dict(run="" if resume else str(folder), resume=resume, overwrite=overwrite,
-            accept_changes=accept_changes, devices=devices, evaluate=evaluate, config=config, **settings))  # fmt: skip
+        return _train_together(workers, open_ports, chosen, folder, dict(run="" if resume else str(folder), resume=resume,
+            overwrite=overwrite, accept_changes=accept_changes, devices=devices, evaluate=evaluate, config=config, **settings))  # fmt: skip
     _say_begin(chosen, folder)
     _import_tensorflow()
-    from foodvision.distribution import Workers, join
+    from foodvision.distribution import Workers, choose_devices, join, read_secret
     from foodvision.training import train as train_run
 
     if chosen and worker_index == 0:
         Run.check_free(folder, overwrite)
     job = {"resuming": bool(resume), **(chosen.to_dict() if chosen else {})}
-    joined = join(coordinator, worker_index, workers, job) if coordinator else Workers()
+    joined = join(coordinator, worker_index, workers, read_secret(secret_file), job) if coordinator else Workers()
     if chosen and joined.count == 1:
+        choose_devices(devices)  # before the first step is measured: TensorFlow prepares no others
         _say_price(chosen)
     finished = train_run(chosen, folder, overwrite, bool(resume), accept_changes, devices, joined)
     if worker_index:
@@ -133,56 +133,44 @@ def _say_begin(config, folder):
         print(f"Resuming the run in {folder}", flush=True)
 
 
-def _launch(count, folder, options) -> int:
+def _train_together(count, open_ports, config, folder, options) -> int:
     "Train with `count` processes of this machine; the exit code of the first that did not end well, else 0"
-    if count < 1:
-        raise UserError(f"workers must be 1 or more, and is {count}")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        coordinator = f"127.0.0.1:{server.getsockname()[1]}"
-    context, options = multiprocessing.get_context("spawn"), {**options, "workers": count, "coordinator": coordinator}
-    processes = [context.Process(target=_worker, args=(options, index), daemon=True) for index in range(count)]
-    for process in processes:
-        process.start()
-    before = {number: signal.signal(number, lambda number, frame: _pass_on(number, processes))
-              for number in (signal.SIGTERM, signal.SIGINT)}  # fmt: skip
-    try:
-        running, ended = list(processes), None
-        while running:
-            left = None if ended is None else max(0.0, ended + 45 - time.monotonic())
-            if not wait([process.sentinel for process in running], left):
-                _pass_on(signal.SIGKILL, running)
-            running = [process for process in running if process.is_alive()]
-            if ended is None and any(process.exitcode for process in processes):
-                ended = time.monotonic()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    codes = [process.exitcode or 0 for process in processes]
+    from foodvision.launching import launch
+
+    config = config or Run.open(folder).config
+    if count > 1 and not open_ports and _downloads(config):
+        if code := launch(1, partial(_fetch, config), open_ports=True)[0]:
+            return abs(code)
+    codes = launch(count, partial(_train_one, {**options, "workers": count}), open_ports)
     if codes[0] < 0:  # it cannot speak for itself
         raise UserError(f"Worker 0 of {count} was ended by signal {-codes[0]}. "
                         f"Carry on with: foodvision train --resume {folder} --workers {count}", 1)  # fmt: skip
     return codes[0] or next((1 if code < 0 else code for code in codes if code), 0)
 
+
+def _train_one(options, index, coordinator, secret_file) -> int:
+    "What one of several workers on this machine does"
+    return _call("train", {**options, "worker_index": index, "coordinator": coordinator, "secret_file": secret_file})
+
 # %% ../nbs/11_cli.ipynb #5c1e0a33
-def _pass_on(number, processes):
-    "Send a signal to processes that are there"
-    for process in processes:
-        if process.is_alive() and process.pid:
-            os.kill(process.pid, number)
+def _downloads(config) -> bool:
+    "Whether a training may have to download its data or its backbone's weights"
+    own = config.backbone.endswith(".keras") or config.backbone.startswith("EfficientNetLite")
+    return config.data == "food101" or config.weights == "imagenet" and not own
 
 
-def _worker(options, index):
-    "What a process of `_launch` does: train, silently but for worker 0, and end if the command that started it is gone"
-    from tqdm import tqdm
+def _fetch(config, *_) -> int:
+    "Load what a training reads, so that it is on this machine afterwards"
+    from foodvision.data import load_data
+    from foodvision.model import build_model
 
-    tqdm.set_lock(threading.RLock())  # its own lock is for processes, and would be told as leaked if this one ends early
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-    if index:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-    sys.exit(_call("train", {**options, "worker_index": index}))
+    try:
+        _import_tensorflow()
+        load_data(config.data, config.validation_fraction, config.seed)
+        build_model(config.backbone, 2, config.image_size, config.weights)
+    except UserError as error:
+        return _say(error, error.exit_code)
+    return 0
 
 # %% ../nbs/11_cli.ipynb #5474297b
 def _say_price(config):
@@ -211,7 +199,7 @@ def _choose(run, resume, config, settings, here):
     "The settings and the folder that a call of `train` asks for; no settings for a run to resume, which is `here` or elsewhere"
     if not resume:
         chosen = Config.from_dict({**(_settings_in(config) if config else {}), **settings})
-        return chosen, _new_folder(run or f"runs/{Path(chosen.data).name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        return chosen, _new_folder(run or f"runs/{shortened(displayed(Path(chosen.data).name))}-{time.strftime('%Y%m%d-%H%M%S')}")
     if here:
         Run.open(resume)
     if run or config or settings:
@@ -253,6 +241,8 @@ def _report(run, data=None, others=None):
     from foodvision.export import model_card
 
     metrics = evaluate_run(run, data, others=others)
+    for note in metrics["data"]["notes"] if data else []:  # a training has printed those of its own photos
+        print(f"Note: {note}")
     for name in ("top_1", "top_5")[: 1 + (len(run.class_names) > 5)]:  # of five classes the top five are always right
         low, high = metrics[name]["interval"]
         interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
@@ -265,7 +255,7 @@ def _report(run, data=None, others=None):
 
 def evaluate(
     run: str,  # A run folder, or `food101`
-    data: str = "",  # Other data to measure on: a folder, `sample` or `food101`; the run's own if not given
+    data: str = "",  # Other photos to measure on: a folder, all of it, or `sample` or `food101`; the run's own if not given
     others: str = "",  # Folder with photos of other things, to measure "not sure" on; drawn pictures if not given
 ):
     "Measure a run's model on the test photos and write its report."
@@ -316,7 +306,7 @@ def export(
     agreement: float = -1.0,  # Least share of photos with Keras' answer, 0 to 1; -1 goes by the arithmetic
     difference: float = -1.0,  # Largest difference of a probability, 0 to 1; -1 goes by the arithmetic
 ):
-    "Write a run for phones, servers or sharing, and keep it only if it answers as Keras does."
+    "Write a run for phones, servers or sharing, and keep it only if its answers agree with those of Keras."
     asked = {"agreement": agreement, "difference": difference}
     if wrong := next((name for name, value in asked.items() if value != -1 and not 0 <= value <= 1), None):
         raise UserError(f"{wrong} must be from 0 to 1, and is {asked[wrong]}")
@@ -487,6 +477,8 @@ def main(
 ) -> int:  # Exit code: 0 done, 1 the work failed, 2 the call was wrong
     "Run a command; the entry point `foodvision`"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, by the command
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name with letters that the terminal lacks ends no command
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = vars(_parser().parse_args(arguments))
     return _call(options.pop("command"), options)
 
@@ -506,7 +498,7 @@ def _call(command, options) -> int:
 
 
 def _say(message, code):
-    print(f"foodvision: {message}", file=sys.stderr)
+    print(f"foodvision: {displayed(message)}", file=sys.stderr)
     return code
 
 

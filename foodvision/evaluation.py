@@ -7,12 +7,13 @@ __all__ = ['Predictions', 'softmax', 'wilson_interval', 'top_k_accuracy', 'class
            'plot_confusion', 'fit_temperature', 'calibration_error', 'plot_reliability', 'chance_error',
            'class_directions', 'feature_similarity', 'confidence_scores', 'separation', 'risk_coverage',
            'fit_threshold', 'is_sure', 'plot_risk_coverage', 'forward_function', 'predict_split', 'draw_others',
-           'calibrate', 'load_class_features', 'explain', 'overlay', 'plot_learning_curves', 'evaluate']
+           'Calibration', 'load_calibration', 'require_calibration', 'calibrate', 'explain', 'overlay',
+           'plot_learning_curves', 'evaluate']
 
 # %% ../nbs/07_evaluation.ipynb #433301dd
 import base64
-import csv
 import io
+import json
 import os
 import re
 import shutil
@@ -28,10 +29,10 @@ from fastcore import xml
 from PIL import Image, ImageDraw, ImageFilter
 from tqdm.auto import tqdm
 
-from .data import PhotoData, Split, load_data
-from .light import LightModel
+from .data import PhotoData, Split, drawn_name, load_data, load_for_test
+from .light import LightModel, checksum
 from .preprocessing import BadImage, decode_image
-from .run import Run, UserError, package_versions, write_json, write_text, writing
+from .run import Run, UserError, displayed, merge_folder, package_versions, shortened, write_csv, write_json, write_text, writing
 
 # %% ../nbs/07_evaluation.ipynb #77511bc8
 if TYPE_CHECKING:  # names for annotations, which are never evaluated
@@ -169,6 +170,7 @@ def most_wrong(
 
 # %% ../nbs/07_evaluation.ipynb #b9850843
 _MANY = 20  # classes: above this they are ordered by likeness, and numbers are left out
+_MOST = 120  # classes: of more than these only the most mistaken are drawn
 
 
 def _shades(colour):
@@ -190,17 +192,29 @@ def _by_likeness(share):
     np.fill_diagonal(distance, 0)
     return leaves_list(linkage(squareform(distance.clip(0), checks=False), "average", optimal_ordering=True))
 
-
+# %% ../nbs/07_evaluation.ipynb #15a1c0e1
 def _confusions(predictions):
-    "Photos and shares of each true class by what they were called, and the order to show the classes in"
+    "Photos and shares of each true class by what they were called, and which classes to show in which order"
     from sklearn.metrics import confusion_matrix
 
     count = len(predictions.class_names)
     photos = confusion_matrix(predictions.labels, predictions.logits.argmax(1), labels=range(count))
     share = photos / np.maximum(photos.sum(1, keepdims=True), 1)
-    return photos, share, _by_likeness(share) if count > _MANY else np.arange(count)
+    shown = _most_mistaken(photos) if count > _MOST else np.arange(count)
+    return photos, share, shown[_by_likeness(share[np.ix_(shown, shown)])] if count > _MANY else shown
 
 
+def _most_mistaken(photos):
+    "The `_MOST` classes that have part in most mistakes, by id"
+    mistakes = photos.sum(0) + photos.sum(1) - 2 * np.diag(photos)
+    return np.sort(np.argsort(-mistakes, kind="stable")[:_MOST])
+
+
+def _shown(count):
+    "How many of `count` classes are drawn, in words"
+    return f"{count} classes" if count <= _MOST else f"the {_MOST} of {count:,} classes with most mistakes"
+
+# %% ../nbs/07_evaluation.ipynb #15a1c0e0
 def _words(name):
     "A class name for people to read"
     return str(name).replace("_", " ")
@@ -217,30 +231,38 @@ def plot_confusion(
     predictions: Predictions,  # What was said about which photos
     axes: "plt.Axes | None" = None,  # Where to draw; by default a new figure whose size fits the number of classes
 ) -> "plt.Axes":
-    "Confusion matrix in percent of each true class: right answers in one colour, mistakes in another"
-    count, (_, share, order) = len(predictions.class_names), _confusions(predictions)
-    share, many = share[np.ix_(order, order)], count > _MANY
+    "Confusion matrix in percent of each true class, of at most 120 classes: right answers in one colour, mistakes in another"
+    _, share, order = _confusions(predictions)
+    share, count = share[np.ix_(order, order)], len(order)
+    many, diagonal = count > _MANY, np.eye(count, dtype=bool)
     if axes is None:
         side = 2.2 + (0.165 if many else 0.45) * count
         axes = _new_axes(side, side)
-    diagonal = np.eye(count, dtype=bool)
     mistakes = np.where(diagonal, np.nan, share)
     axes.imshow(np.where(diagonal, share, np.nan), cmap=_shades("#2a7f9e"), vmin=0, vmax=1)
     axes.imshow(mistakes, cmap=_shades("#d1495b"), vmin=0, vmax=max(0.2, np.nanmax(mistakes, initial=0)))
-    labels = [_words(predictions.class_names[i]) for i in order]
-    axes.set_xticks(range(count), labels, rotation=90, fontsize=7 if many else 9)
-    axes.set_yticks(range(count), labels, fontsize=7 if many else 9)
-    axes.tick_params(length=0, labeltop=many, labelright=many)
-    axes.set(xlabel="called", ylabel="is")
-    axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
-    axes.grid(which="minor", linewidth=0.3, alpha=0.35)
-    axes.tick_params(which="minor", length=0)
+    _label_classes(axes, [drawn_name(predictions.class_names[i]) for i in order], many)
+    if len(predictions.class_names) > _MOST:
+        axes.set_xlabel(f"called ({_shown(len(predictions.class_names))})")
     if not many:
         for row, column in np.argwhere(share >= 0.005):
             ink = "white" if row == column and share[row, column] > 0.5 else None
             axes.text(column, row, f"{100 * share[row, column]:.0f}", ha="center", va="center", fontsize=8, color=ink)
     return axes
+
+# %% ../nbs/07_evaluation.ipynb #15a1c0e2
+def _label_classes(axes, names, many):
+    "Names on both sides of a confusion matrix, on all four if there are many, and lines between the cells"
+    size = dict(fontsize=7 if many else 9, parse_math=False)
+    axes.set_xticks(range(len(names)), names, rotation=90, **size)
+    axes.set_yticks(range(len(names)), names, **size)
+    axes.tick_params(length=0, labeltop=many, labelright=many)
+    axes.set(xlabel="called", ylabel="is")
+    axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", linewidth=0.3, alpha=0.35)
+    axes.tick_params(which="minor", length=0)
+
 
 # %% ../nbs/07_evaluation.ipynb #5be2d460
 def _confusion_svg(predictions, text):
@@ -248,16 +270,17 @@ def _confusion_svg(predictions, text):
     photos, share, order = _confusions(predictions)
     names, many = [_words(predictions.class_names[i]) for i in order], len(order) > _MANY
     cell, letter = (9.5, 8.6) if many else (36, 13)
-    margin, side = 8 + 0.55 * letter * max(map(len, names)), cell * len(order)
-    largest = max(0.2, np.where(np.eye(len(order), dtype=bool), 0, share).max())
+    short = [shortened(name, 32) for name in names]
+    margin, side = 8 + 0.55 * letter * max(map(len, short)), cell * len(order)
+    largest = max(0.2, np.where(np.eye(len(order), dtype=bool), 0, share[np.ix_(order, order)]).max())
     shapes = [_confusion_cell(photos, share, order, names, place, margin, cell, largest)
               for place in np.argwhere(photos[np.ix_(order, order)])]  # fmt: skip
     lines = "".join(f"M{margin:g} {y:g}h{side:g}M{y:g} {margin:g}v{side:g}" for y in margin + cell * np.arange(len(order) + 1))
     middle = margin + cell * (np.arange(len(order)) + 0.5) + 0.35 * letter
-    labels = [xml.ft("text", name, x=f"{margin - 4:g}", y=f"{y:.1f}", text_anchor="end") for name, y in zip(names, middle)]
+    labels = [xml.ft("text", name, x=f"{margin - 4:g}", y=f"{y:.1f}", text_anchor="end") for name, y in zip(short, middle)]
     ends = [(margin - 4, "start"), *[(margin + side + 4, "end")] * many]
     labels += [xml.ft("text", name, transform=f"translate({x:.1f} {y:g})rotate(-90)", text_anchor=anchor)
-               for y, anchor in ends for name, x in zip(names, middle)]  # fmt: skip
+               for y, anchor in ends for name, x in zip(short, middle)]  # fmt: skip
     width, height = margin + side + 1, margin + side + (margin if many else 1)
     return xml.ft("svg", xml.ft("path", d=lines, cls="lines"), *shapes, xml.ft("g", *labels, font_size=letter),
                   viewBox=f"0 0 {width:.0f} {height:.0f}", width=f"{width:.0f}", role="img", aria_label=text,
@@ -618,56 +641,162 @@ def _others(model, classes, others, part):
     logits, features = (np.concatenate(output) for output in outputs)
     return (logits, None if classes is None else feature_similarity(features, classes)), name
 
+# %% ../nbs/07_evaluation.ipynb #5ca1b001
+@dataclass(frozen=True)
+class Calibration:
+    "What was fitted after the training, for one file of weights"
+
+    temperature: float  # Divides the logits
+    threshold: dict  # What `fit_threshold` gave
+    class_features: np.ndarray | None  # What `class_directions` gave; None if a class has no training photos
+
+
+def load_calibration(
+    run: Run,  # A run, or a light model
+) -> Calibration | None:  # None if there is none for the model that the run has now
+    "What `calibrate` fitted for a run's present model"
+    known, now = run.info.get("calibrated"), _checksums(run)
+    if not isinstance(known, dict) or not {"temperature", "threshold"} <= set(run.info) or not set(_MODELS) & set(known):
+        return None
+    if any(now.get(name) != digest for name, digest in known.items()):
+        return None
+    classes = _read_class_features(run) if _CLASS_FEATURES in known else None
+    return Calibration(run.info["temperature"], run.info["threshold"], classes)
+
+
+_MODELS, _CLASS_FEATURES = ("model.keras", "model.tflite"), "class_features.npz"
+
+
+def _checksums(run):
+    "Checksums of the files that a calibration belongs to, by name"
+    model = run.model_path if run.model_path.exists() else run.light_path
+    return {path.name: checksum(path) for path in (model, run.path / _CLASS_FEATURES) if path.exists()}
+
+# %% ../nbs/07_evaluation.ipynb #5ca1b003
+def require_calibration(
+    run: Run,  # A run, or a light model
+) -> Calibration:
+    "What `load_calibration` gives; raises `UserError` if that is nothing"
+    if calibration := load_calibration(run):
+        return calibration
+    mend = f"Fit it with: foodvision evaluate {run.path}" if run.model_path.exists() else "Export it again."
+    raise UserError(f"{run.path} has no calibration for its present model. {mend}", 1)
+
 # %% ../nbs/07_evaluation.ipynb #396ddde0
 def calibrate(
     run: Run | str | Path,  # A finished run; its record is added to
-    data: PhotoData | str | None = None,  # The photos; by default those the run was trained on
+    data: PhotoData | None = None,  # The photos the run was trained on, if they are loaded already
     others: str | Path | None = None,  # Folder with photos of other things; by default drawn pictures
     target: float = 0.95,  # Share of photos of known classes that are to be answered, between 0.5 and 1
-) -> dict:  # `temperature` and `threshold`, as they now stand in the run's `config.json`
-    "Fit temperature and 'not sure' threshold on validation photos and store them in the run"
-    from foodvision.model import load_model
+) -> dict:  # `temperature` and `threshold`, as they are now in the run's `config.json`
+    """Fit temperature and 'not sure' threshold on the run's validation photos and store them for its present model.
 
+    Raises `UserError` for photos that are not those the run was trained on.
+    """
     if not 0.5 <= target <= 1:
         raise UserError(f"target must be between 0.5 and 1, and is {target}")
     run = run if isinstance(run, Run) else Run.open(run)
-    return _calibrate(run, load_model(run.require_model()), _data_for(run, data), others, target)
+    run.require_model()
+    if data is not None and not _is_own(run, data):
+        raise UserError(f"{data.name} does not hold the photos {run.path} was trained on, and it is calibrated on those alone.")
+    model, weights = _load(run)
+    fitted = _calibrate(run, model, weights, data or _own_photos(run), others, target)
+    return {"temperature": fitted.temperature, "threshold": fitted.threshold}
 
 
-def _calibrate(run, model, data, others=None, target=0.95):
-    "Fit, record, and give back what was fitted"
+# %% ../nbs/07_evaluation.ipynb #5ca1b00b
+def _calibrate(run, model, weights, data, others=None, target=0.95):
+    "Fit, record with the checksum `weights` of the model's file, and give back what was fitted"
+    if isinstance(model, LightModel):
+        require_calibration(run)
     classes = _store_class_features(run, model, data)
     validation = _predict(run, model, data, "validation", classes)[0]
     temperature = fit_temperature(validation)
     strange, name = _others(model, classes, others, part=0)
     threshold = {**fit_threshold(validation, temperature, strange, target), "others": name, "photos": len(validation)}
-    run.record(temperature=temperature, threshold=threshold)
-    return {"temperature": temperature, "threshold": threshold}
+    run.record(temperature=temperature, threshold=threshold, calibrated={**_checksums(run), run.model_path.name: weights})
+    return Calibration(temperature, threshold, classes)
 
-
+# %% ../nbs/07_evaluation.ipynb #5ca1b005
 def _store_class_features(run, model, data, most=50):
     "Directions of the classes, from at most `most` training photos of each, written to the run; None if a class has none"
-    split = _split_for(run, data, "train")
+    split, path = _split_for(run, data, "train"), run.path / _CLASS_FEATURES
     if set(split.labels) != set(range(len(run.class_names))):
+        path.unlink(missing_ok=True)
         return None
     chosen = np.sort(np.concatenate([np.flatnonzero(split.labels == label)[:most] for label in np.unique(split.labels)]))
     decoded = _decode(run, model, split.take(chosen))
     classes = class_directions(_forward(model, decoded, run.config.batch_size)[1], decoded.labels)
-    with writing(run.path / "class_features.npz") as part:
+    with writing(path) as part:
         np.savez(part, directions=classes)
     return classes
 
+
+def _read_class_features(run):
+    "The directions that `_store_class_features` wrote; `UserError` if the file is not sound"
+    path = run.path / _CLASS_FEATURES
+    try:
+        if path.stat().st_size > 2**28:
+            raise ValueError("it is too large")
+        with np.load(path, allow_pickle=False) as archive:
+            classes = archive["directions"]
+        if classes.ndim != 2 or len(classes) != len(run.class_names) or not np.isfinite(classes).all():
+            raise ValueError("it does not fit the run's classes")
+        return classes
+    except Exception as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UserError(f"{path} is damaged ({reason}). Remove it; foodvision evaluate makes it again.", 1) from None
+
 # %% ../nbs/07_evaluation.ipynb #a90298d5
+def _is_own(run, data):
+    "Whether photos are those the run was trained on"
+    known = run.info.get("data", {})
+    counts = [known.get("counts", {}).get(name) for name in ("validation", "test")]  # a cheap look first
+    alike = list(data.class_names) == run.class_names and [len(data.validation), len(data.test)] == counts
+    return alike and data.fingerprint() == known.get("fingerprint")
+
+
+def _load_as_trained(run, place):
+    "The data at a place, split as the run splits it"
+    return load_data(place, run.config.validation_fraction, run.config.seed)
+
+
+def _own_photos(run, data=None):
+    "The photos the run was trained on: `data` if it is those, else what its record names; `UserError` if they are not there"
+    if data is not None and _is_own(run, data):
+        return data
+    needed = f"{run.path} has no calibration for its present model, and that takes the photos it was trained on"
+    try:
+        data = _load_as_trained(run, run.config.data)
+    except UserError as error:
+        raise UserError(f"{needed}: {error}", 1) from None
+    if "fingerprint" in run.info.get("data", {}) and not _is_own(run, data):
+        raise UserError(f"{needed}: {run.config.data} holds other photos now. Put the old ones back, or train anew.", 1)
+    return data
+
+
+# %% ../nbs/07_evaluation.ipynb #5ca1b00c
 def _data_for(run, data):
-    "Photos for a run, with labels in the order of the run's classes; `UserError` where it does not know a class"
-    if not isinstance(data, PhotoData):
-        data = load_data(data or run.config.data, run.config.validation_fraction, run.config.seed)
-    unknown = sorted(set(data.class_names) - set(run.class_names))
-    if unknown:
+    "Photos to measure a run on, of classes that it knows; `UserError` where it does not know one"
+    if data is None or not isinstance(data, PhotoData):
+        data = _load_to_measure(run, data or run.config.data)
+    if unknown := sorted(set(data.class_names) - set(run.class_names)):
         raise UserError(f"{data.name} has classes that {run.path} was not trained on: {', '.join(unknown[:5])}")
     return data
 
 
+def _load_to_measure(run, place):
+    "A run's own photos, split as in its training, also if they were moved; of any other place the photos to test on"
+    if Path(place).expanduser().resolve() == Path(run.config.data).expanduser().resolve():
+        return _load_as_trained(run, place)
+    try:
+        if _is_own(run, data := _load_as_trained(run, place)):
+            return data
+    except UserError:
+        pass  # what cannot be split may still do as a test
+    return load_for_test(place, run.class_names)
+
+# %% ../nbs/07_evaluation.ipynb #5ca1b007
 def _split_for(run, data, part):
     "A part of the data with the run's class ids; `UserError` if it has no photos"
     split = data.splits[part]
@@ -687,13 +816,15 @@ def _decode(run, model, split):
 
 
 def _load(run):
-    "A run's Keras model, or its light model"
+    "A run's Keras model, or its light model, and the checksum of its file from before it was read"
     from foodvision.model import load_model
 
     path = run.require_model(light=True)
-    return LightModel(run) if path == run.light_path else load_model(path)
+    weights = checksum(path)
+    return LightModel(run) if path == run.light_path else load_model(path), weights
 
 
+# %% ../nbs/07_evaluation.ipynb #5ca1b00d
 class _SquaresFor(Split):
     "A split whose photos are read as a light model takes them, whatever part of them that is"
 
@@ -711,26 +842,6 @@ def _predict(run, model, data, part, classes=None):
     "Predictions on a part of the data, and the decoded photos"
     decoded = _decode(run, model, _split_for(run, data, part))
     return predict_split(model, decoded, run.class_names, run.config.batch_size, classes), decoded
-
-# %% ../nbs/07_evaluation.ipynb #b71cb80f
-def load_class_features(
-    run: Run,  # A run
-) -> np.ndarray | None:  # (classes, channels) float16; None if the run has none
-    "The classes' directions that `calibrate` stored; raises `UserError` if the file is not sound"
-    path = run.path / "class_features.npz"
-    if not path.exists():
-        return None
-    try:
-        if path.stat().st_size > 2**28:
-            raise ValueError("it is too large")
-        with np.load(path, allow_pickle=False) as archive:
-            classes = archive["directions"]
-        if classes.ndim != 2 or len(classes) != len(run.class_names) or not np.isfinite(classes).all():
-            raise ValueError("it does not fit the run's classes")
-        return classes
-    except Exception as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UserError(f"{path} is damaged ({reason}). Remove it; foodvision evaluate makes it again.", 1) from None
 
 # %% ../nbs/07_evaluation.ipynb #ce2d5245
 def explain(
@@ -852,7 +963,7 @@ def _describe(run, data, part, decoded, model=None):
         25_250,
     )
     return {
-        "run": run.path.resolve().name, "created": run.info.get("created"), "config": run.config.to_dict(),
+        "run": displayed(run.path.resolve().name), "created": run.info.get("created"), "config": run.config.to_dict(),
         "versions": run.info.get("versions", {}), "evaluated_with": package_versions(),
         "seconds": run.info.get("seconds", {}), "parameters": run.info.get("parameters"),
         "device": run.info.get("device"), "policy": run.info.get("policy"),
@@ -860,7 +971,7 @@ def _describe(run, data, part, decoded, model=None):
             "name": data.name, "split": part, "counts": counts, "class_count": len(data.class_names),
             "photo_width": width, "photo_height": height, "image_size": run.config.image_size,
             "official_food101": bool(official and part == "test" and max(width, height) >= 384 and not decoded.bad),
-            "as_trained": data.fingerprint() == trained_on.get("fingerprint"),
+            "as_trained": _is_own(run, data),
             "notes": how + [str(note) for note in data.notes],
         },
         "bad_images": list(decoded.bad), "bad_images_in_training": trained_on.get("bad_images", []),
@@ -906,7 +1017,7 @@ def _plots(history, predictions, temperature, threshold):
     before, after = (100 * calibration_error(predictions, t) for t in (1.0, temperature))
     plots = {
         "confusion": (lambda: plot_confusion(predictions),
-            f"Confusion matrix of {len(predictions.class_names)} classes; {best} is recognised best, {worst} worst"),
+            f"Confusion matrix of {_shown(len(predictions.class_names))}; {best} is recognised best, {worst} worst"),
         "reliability": (lambda: plot_reliability(predictions, temperature),
             f"Reliability diagram; calibration error {before:.1f} % as trained, {after:.1f} % after the temperature"),
         "risk_coverage": (lambda: plot_risk_coverage(predictions, temperature, threshold),
@@ -917,6 +1028,12 @@ def _plots(history, predictions, temperature, threshold):
         text = f"Loss and accuracy by epoch; validation accuracy {reached}"
         plots["learning_curves"] = (lambda: plot_learning_curves(history), text)
     return plots
+
+# %% ../nbs/07_evaluation.ipynb #15a1c0e3
+def _pngs(plots):
+    "Each plot on light and on dark ground; the matrix, which the page draws itself, for the Markdown report alone"
+    return {name: [_png(draw, dark) for dark in ([False] if name == "confusion" else [False, True])]
+            for name, (draw, _) in plots.items()}  # fmt: skip
 
 
 def _png(draw, dark):
@@ -1062,10 +1179,12 @@ def _class_section(facts, photos):
     text = "Recall: of the photos that are, how many were called so. Precision: of those called so, how many are."
     return "Class by class, worst first", [("text", text), ("table", header, rows)]
 
-
+# %% ../nbs/07_evaluation.ipynb #15a1c0e4
 def _confusion_section(facts, photos):
     "The matrix and the pairs"
     text = "Each row is what photos are, each column what they were called, in percent of the row."
+    if facts["classes"] > _MOST:
+        text += f" Shown are {_shown(facts['classes'])}."
     if facts["classes"] > _MANY:
         text += " Classes that are mistaken for each other stand side by side. On the page, rest the mouse on a square to read it."
     parts = [("text", text), ("figure", "confusion", photos["plots"]["confusion"])]
@@ -1171,7 +1290,7 @@ def _markdown(title, sections):
 
 def _plain(text):
     "Text without a meaning in Markdown or HTML"
-    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", " ".join(str(text).split()))
 
 
 def _cell(value):
@@ -1245,13 +1364,13 @@ body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,s
 main{max-width:70rem;margin:auto;padding:1.5rem 1rem 4rem}
 h1{margin:0;font-size:1.7rem;overflow-wrap:anywhere}
 h2{margin:2.5rem 0 .6rem;font-size:1.3rem}
-h3{margin:1.6rem 0 .2rem;font-size:1rem}
+h3{margin:1.6rem 0 .2rem;font-size:1rem}h3,p,.long-text{overflow-wrap:anywhere}
 p{max-width:46rem;margin:.6rem 0}.lead{font-size:1.15rem}small{display:block;color:var(--soft);overflow-wrap:anywhere}
 nav{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem}a{color:var(--accent)}
 .scroll{overflow:auto;max-width:100%}.long{max-height:36rem}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .7rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
-thead th{position:sticky;top:0;background:var(--tint)}tbody th{font-weight:600;overflow-wrap:break-word}
+thead th{position:sticky;top:0;background:var(--tint)}tbody th{font-weight:600;min-width:8rem;overflow-wrap:anywhere}
 .number{text-align:right}.mark{color:#b3541e;font-weight:600}
 .long-text{min-width:11rem}
 .share{min-width:6rem;white-space:nowrap;background:linear-gradient(var(--bar) 0 0) no-repeat 0 100%/var(--share) 4px}
@@ -1274,15 +1393,15 @@ svg.many{min-width:62rem}
 # %% ../nbs/07_evaluation.ipynb #ab1f34e1
 def evaluate(
     run: Run | str | Path,  # A finished run
-    data: PhotoData | str | None = None,  # Photos to measure on; by default those of the run
+    data: PhotoData | str | None = None,  # Photos to measure on; by default the run's own. Of another folder, all photos
     split: str = "test",  # test, or validation or train to look for a fault
     others: str | Path | None = None,  # Folder with photos of other things; by default drawn pictures
     folder: str | Path | None = None,  # Where the report goes; by default a folder in the run
 ) -> dict:  # What `metrics.json` holds; `report` is the folder
     """Measure a run and write its report: `report.html`, `report.md`, `metrics.json`, `predictions.csv` and the plots.
 
-    Calibrates the run first if that has not been done. Raises `UserError` if the run has no model, the split has no
-    photos, or the data has classes that the run does not know.
+    If its present model has no calibration, fits one on the run's own validation photos. Raises `UserError` without a
+    model, photos or known classes, and for a `folder` with files of others that a report would replace.
     """
     if split not in ("train", "validation", "test"):
         raise UserError(f"split must be train, validation or test, and is {split!r}")
@@ -1291,25 +1410,18 @@ def evaluate(
     run = run if isinstance(run, Run) else Run.open(run)
     run.require_model(light=True)
     data = _data_for(run, data)
-    model = _load(run)
-    if "scale" not in run.info.get("threshold", {}):  # not calibrated, or by a version that kept no class features
-        _calibrate(run, model, data, others)
-    classes = load_class_features(run)
-    predictions, decoded = _predict(run, model, data, split, classes)
-    temperature, threshold = run.info["temperature"], run.info["threshold"]
-    strange, others_name = _others(model, classes, others, part=1)
+    folder = _report_folder(run, data, split, folder)
+    model, weights = _load(run)
+    calibration = load_calibration(run) or _calibrate(run, model, weights, _own_photos(run, data), others)
+    predictions, decoded = _predict(run, model, data, split, calibration.class_features)
+    temperature, threshold = calibration.temperature, calibration.threshold
+    strange, others_name = _others(model, calibration.class_features, others, part=1)
     facts = {**_measure(predictions, temperature, threshold, strange), "others_name": others_name}
-    facts |= {**_describe(run, data, split, decoded, model), "heat_cells": _heat_cells(model)}
-    own = [] if facts["data"]["as_trained"] else [re.sub(r"\W+", "-", data.name)]
-    home = Path(f"{run.path.name}-reports") if run.is_shipped else run.path
-    folder = Path(folder or home / "-".join(["report", *own, *([] if split == "test" else [split])]))
+    facts |= {**_describe(run, data, split, decoded, model), "heat_cells": _heat_cells(model), "model_checksum": weights}
     plots = _plots(run.history, predictions, temperature, threshold)
-    photos = {
-        "plots": {name: text for name, (_, text) in plots.items()},
-        **_photos(predictions, data.splits[split], temperature, model),
-    }
-    pngs = {name: [_png(draw, dark) for dark in (False, True)] for name, (draw, _) in plots.items()}
-    _write_report(folder, facts, photos, pngs, predictions)
+    photos = {"plots": {name: text for name, (_, text) in plots.items()}}
+    photos |= _photos(predictions, data.splits[split], temperature, model)
+    _write_report(folder, facts, photos, _pngs(plots), predictions)
     return {**facts, "report": str(folder)}
 
 # %% ../nbs/07_evaluation.ipynb #f5b5764e
@@ -1321,7 +1433,7 @@ def _write_report(folder, facts, photos, pngs, predictions):
     lead += f"of {data['class_count']} classes; {_size_sentence(data)}."
     drawn = {**pngs, "confusion": _confusion_svg(predictions, photos["plots"]["confusion"])}
     with _replacing(folder) as part:
-        for name, (light, _) in pngs.items():
+        for name, (light, *_) in pngs.items():
             (part / f"{name}.png").write_bytes(light)
         write_json(part / "metrics.json", facts)
         write_text(part / "report.md", _markdown(title, sections))
@@ -1334,26 +1446,49 @@ def _write_predictions(path, predictions, temperature, threshold, count=5):
     ranked, chances = predictions.ranked(count), predictions.probabilities(temperature)
     sure = is_sure(predictions.logits, temperature, threshold, predictions.similarity)
     columns = [name for k in range(1, ranked.shape[1] + 1) for name in (f"class_{k}", f"probability_{k}")]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["file", "true", "correct", "sure", *columns])
-        for i, name in enumerate(predictions.names):
-            best = [value for c in ranked[i] for value in (predictions.class_names[c], f"{chances[i, c]:.5f}")]
-            facts = int(predictions.correct[i]), int(sure[i])
-            rows.writerow([name, predictions.class_names[predictions.labels[i]], *facts, *best])
+    rows = []
+    for i, name in enumerate(predictions.names):
+        best = [value for c in ranked[i] for value in (predictions.class_names[c], f"{chances[i, c]:.5f}")]
+        facts = int(predictions.correct[i]), int(sure[i])
+        rows.append([str(name), predictions.class_names[predictions.labels[i]], *facts, *best])
+    write_csv(path, ["file", "true", "correct", "sure", *columns], rows)
 
 
+# %% ../nbs/07_evaluation.ipynb #5ca1b00a
+_REPORT_FILES = ("metrics.json", "predictions.csv", "report.html", "report.md", "confusion.png", "learning_curves.png",
+                 "reliability.png", "risk_coverage.png")  # fmt: skip
+
+
+def _report_folder(run, data, split, folder):
+    "Where a report goes; `UserError` if it would replace a file that is none of a report"
+    own = [] if _is_own(run, data) else [re.sub(r"\W+", "-", data.name)]
+    home = Path(f"{run.path.name}-reports") if run.is_shipped else run.path
+    folder = Path(folder or home / "-".join(["report", *own, *([] if split == "test" else [split])]))
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; a report needs a folder. Choose another name.")
+    there = [name for name in _REPORT_FILES if (folder / name).exists()]
+    if any((folder / name).is_dir() for name in there) or (there and not _is_report(folder)):
+        raise UserError(f"{folder} holds a {there[0]} that is not of a report, which would replace it. Choose another folder.")
+    return folder
+
+
+def _is_report(folder):
+    "Whether a folder has the figures of a report"
+    try:
+        facts = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        return {"run", "top_1", "per_class"} <= set(facts)
+    except (OSError, ValueError, TypeError):
+        return False
+
+# %% ../nbs/07_evaluation.ipynb #5ca1b00e
 @contextmanager
 def _replacing(folder):
-    "Yield a new folder beside `folder`; on success it takes its place, on an error it is removed"
-    part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    "Yield a new folder next to `folder`; on success its files replace those of the same names there"
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         yield part
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
+        merge_folder(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

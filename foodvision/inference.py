@@ -22,18 +22,18 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from foodvision.evaluation import (
-    confidence_scores, explain, feature_similarity, forward_function, is_sure, load_class_features, overlay, softmax,
+    confidence_scores, explain, feature_similarity, forward_function, is_sure, load_calibration, overlay, softmax,
 )  # fmt: skip
 from .light import LightModel
 from .preprocessing import decode_image
-from .run import Run, UserError, writing
+from .run import Run, UserError, displayed, shortened, to_cell, writing
 
 # %% ../nbs/08_inference.ipynb #3cefa7c1
 @dataclass(frozen=True)
 class Prediction:
     "What the classifier says about one photo"
 
-    name: str  # The photo's path, or `image 3` for the third that has none
+    name: str  # The photo's path, as it can be shown, or `image 3` for the third that has none
     ranked: tuple[tuple[str, float], ...]  # Classes and calibrated probabilities, likeliest first
     sure: bool  # Whether the answer is to be given; False is "not sure"
     reason: str  # Why it is not sure; empty if it is
@@ -74,7 +74,7 @@ def find_photos(
     found = []
     for source in sources:
         if isinstance(source, (str, Path)):
-            found += [(str(path), path) for path in _paths(source)]
+            found += [(displayed(path), path) for path in _paths(source)]
         else:
             found.append((f"image {len(found) + 1}", source))
     return found
@@ -150,7 +150,7 @@ class Classifier:
         cls,
         run: Run | str | Path,  # A finished run that has been evaluated, a light model, or `food101`
     ) -> "Classifier":
-        "Read a run's model; raises `UserError` if the folder is no run or has no finished model"
+        "Read a run's model; says so if it is not calibrated; raises `UserError` if the folder is no run or has no model"
         run = run if isinstance(run, Run) else Run.open(run)
         if run.require_model(light=True) == run.light_path:
             model = LightModel(run)
@@ -158,8 +158,11 @@ class Classifier:
             from foodvision.model import load_model  # brings TensorFlow, so not before there is something to load
 
             model = load_model(run.model_path)
-        fitted = run.info.get("temperature", 1.0), run.info.get("threshold"), load_class_features(run)
-        return cls(model, run.class_names, *fitted)
+        if fitted := load_calibration(run):
+            return cls(model, run.class_names, fitted.temperature, fitted.threshold, fitted.class_features)
+        print(f"foodvision: {run.path} has no calibration for its present model: probabilities are as trained, and it never "
+              f"says “not sure”. Fit it with: foodvision evaluate {run.path}", file=sys.stderr)  # fmt: skip
+        return cls(model, run.class_names)
 
     def stream(
         self,
@@ -280,12 +283,12 @@ def _print_predictions(classifier, sources, top, style, folder):
     rows, photos = None, dict(find_photos(sources))
     for answer in classifier.stream(sources, top, errors=errors, progress=style != "table" or not sys.stdout.isatty()):
         if style == "json":
-            print(json.dumps(answer.to_dict(), ensure_ascii=False), flush=True)
+            print(json.dumps(answer.to_dict(), ensure_ascii=not _prints_utf8()), flush=True)
         elif style == "csv":
             if rows is None:
-                rows = csv.DictWriter(sys.stdout, list(answer.to_row()), lineterminator="\n")
-                rows.writeheader()
-            rows.writerow(answer.to_row())
+                rows = csv.writer(sys.stdout, lineterminator="\n")
+                rows.writerow(answer.to_row())
+            rows.writerow(map(to_cell, answer.to_row().values()))
         else:
             print(answer, flush=True)
         if folder:
@@ -293,9 +296,14 @@ def _print_predictions(classifier, sources, top, style, folder):
     return errors
 
 
+def _prints_utf8() -> bool:
+    "Whether what is printed may hold any letter; other encodings would spoil JSON"
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+
+
 def _save_explanation(classifier, name, source, folder):
     "Write the photo with its heat map; a second photo of the same name gets a number"
-    stem, number = Path(name).stem, 1
+    stem, number = shortened(Path(name).stem, 60), 1  # a file's name has at most 255 bytes
     while (path := folder / f"{stem}{'' if number == 1 else f'-{number}'}.png").exists():
         number += 1
     with writing(path) as part:

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from .data import PhotoData
-from .evaluation import evaluate, load_class_features
+from .evaluation import evaluate, require_calibration
 from .export import _card_figures, _front_matter, _in_float32, _plain, _staging, _without_places
 from .light import checksum
-from .run import SHIPPED, Run, UserError, package_versions, quiet, write_json, write_text
+from .run import SHIPPED, Run, UserError, displayed, package_versions, quiet, write_json, write_text
 
 # %% ../nbs/09a_shipping.ipynb #172309ad
 def enlarging_matrix(
@@ -109,12 +109,12 @@ def export_light(
     _check_folder(run, path, replace or not out)
     from foodvision.model import load_model
 
-    side, directions = side or _photo_side(run), load_class_features(run)
-    if directions is None or not 8 <= side <= run.config.image_size:
+    side, fitted = side or _photo_side(run), require_calibration(run)
+    if fitted.class_features is None or not 8 <= side <= run.config.image_size:
         raise UserError(f"{run.path} has photos of unfit sizes, or knows no classes by their features: evaluate it first.", 1)
     with quiet():
         model = load_model(run.require_model())
-        answer = _answer_graph(_in_float32(model, run.model_path), run.info["temperature"], directions, side)
+        answer = _answer_graph(_in_float32(model, run.model_path), fitted.temperature, fitted.class_features, side)
     with _staging(path) as part:
         part.mkdir()
         with quiet():
@@ -122,7 +122,7 @@ def export_light(
         for name in _COPIED:
             shutil.copyfile(run.path / name, part / name)
         _check_same(answer, part / "model.tflite", side)
-        _write_facts(run, part, path.name, side)
+        _write_facts(run, part, displayed(path.name), side)
         _measure(part, run.config.data if data is None else data)  # the folder itself no longer says where they are
     return Run.open(path)
 
@@ -137,8 +137,7 @@ def _photo_side(run: Run) -> int:
 def _check_folder(run: Run, path: Path, replace: bool):
     "Raise `UserError` unless the run is ready and the folder may be written"
     run.require_model()
-    if "scale" not in run.info.get("threshold", {}):
-        raise UserError(f"{run.path} has no threshold yet. Fit it with: foodvision evaluate {run.path}", 1)
+    require_calibration(run)
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         if not (replace and _is_light(path)):
             raise UserError(f"{path} is there already. Remove it, or choose another folder.")
@@ -171,7 +170,8 @@ def _write_facts(run: Run, part: Path, name: str, side: int):
     size = (part / "model.tflite").stat().st_size
     light = {"name": name, "side": side, "middle": side < run.config.image_size, "bytes": size, "precision": "float16",
              "outputs": list(_OUTPUTS), "versions": package_versions()}  # fmt: skip
-    write_json(part / "config.json", {**_without_places(run.info), "light": light, "files": files})
+    calibrated = {name: files[name] for name in ("model.tflite", "class_features.npz")}  # the run's, now this file's
+    write_json(part / "config.json", {**_without_places(run.info), "light": light, "files": files, "calibrated": calibrated})
 
 # %% ../nbs/09a_shipping.ipynb #15217e47
 def _measure(part: Path, data: PhotoData | str | None):
@@ -216,7 +216,8 @@ def light_card(
         f"Hardest classes (F1): {hardest}.", "## How to use it", _use(run), "## How it was trained",
         f"On {_plain(data.get('name', 'photos'))} ({counts}), photos of {data.get('photo_sizes', 'unknown')} pixels, "
         f"{len(run.history)} epochs in two stages. Every choice stands in `config.json`.",
-        "## Licence", _LICENCE if data.get("name") == "food101" else "The licence is that of the photos it learnt from.",
+        *run.info.get("caveats", []), "## Licence",
+        _LICENCE if data.get("name") == "food101" else "The licence is that of the photos it learnt from.",
         "## Limits", _limits(side),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"

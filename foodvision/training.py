@@ -7,9 +7,9 @@ __all__ = ['search_head', 'extract_features', 'fine_tune', 'drop_suspects', 'tra
 
 # %% ../nbs/06_training.ipynb #8a04d1e4
 import csv
+import hashlib
 import io
 import shutil
-import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
@@ -24,24 +24,29 @@ from foodvision.callbacks import (
     Backup, BestModel, ConfusionImage, EpochHistory, Progress, Resumable, StopOnBadLoss, StopRequest, TensorBoardLog,
 )  # fmt: skip
 from .data import PhotoData, load_data
-from .distribution import Agreement, DataParallel, SharedStop, Workers, device_scope, even_batch, from_first
+from foodvision.distribution import (
+    Agreement, SharedStop, Workers, broadcast, check_same_photos, device_scope, distribute, even_batch, own_folder,
+)  # fmt: skip
 from .features import ALONE, FrozenModel, backbone_features, compute_threads
-from .model import _leaves, build_model, freeze, parameter_counts, split_model, standardize, unfreeze
+from .model import build_model, freeze, parameter_counts, split_model, standardize, unfreeze
 from .pipeline import DecodedSplit, decode_split, evaluation_batches, steps_per_epoch, training_batches
-from .precision import choose_policy, device_summary, make_reproducible, scaled_optimizer
-from .run import Config, Run, UserError, lock, package_versions, writing
+from .precision import choose_policy, device_summary, flat_layers, make_reproducible, scaled_optimizer
+from .run import Config, Run, UserError, from_cell, lock, package_versions, writing
 
 # %% ../nbs/06_training.ipynb #0de9b404
-class _LayerWiseAdamW(keras.optimizers.AdamW):
-    "AdamW that takes a share of the learning rate for each weight"
+class _LayerWiseAdamW(keras.optimizers.Adam):
+    "AdamW that takes a share of the learning rate for each weight, in its step and in its weight decay"
 
     def __init__(self, rate, weight_decay, shares=None, **options):
-        super().__init__(rate, weight_decay, name="adamw", **options)
+        super().__init__(rate, name="adamw", **options)  # Keras' own weight decay would shrink all weights alike
+        self.decoupled_decay = weight_decay
         self.shares = shares  # in the order of the model's trainable weights; None: all alike
 
     def update_step(self, gradient, variable, learning_rate):
         share = self.shares[self._get_variable_index(variable)] if self.shares else 1.0
-        super().update_step(gradient, variable, learning_rate * share)
+        rate = keras.ops.cast(learning_rate * share, variable.dtype)
+        self.assign_sub(variable, variable * self.decoupled_decay * rate)
+        super().update_step(gradient, variable, rate)
 
 
 def _optimizer(config: Config, rate: float, weight_decay: float, steps: int, policy: str, shares: list[float] | None = None):
@@ -52,7 +57,7 @@ def _optimizer(config: Config, rate: float, weight_decay: float, steps: int, pol
                                                       warmup_steps=warm_up)  # fmt: skip
     return scaled_optimizer(_LayerWiseAdamW(rate, weight_decay, shares), policy)
 
-
+# %% ../nbs/06_training.ipynb #0de9b409
 class _OthersBackup(Backup):
     "A backup that another worker writes"
 
@@ -68,8 +73,7 @@ def _fit_stage(run, stage, title, model, classifier, batches, steps, validation,
     config = run.config
     before = [row for row in run.history if stage == "fine_tuning" and row["stage"] != stage]
     accelerated = bool(device_summary()["accelerators"])
-    if workers.count > 1:  # XLA compiles no exchange between processes
-        model, accelerated = DataParallel(model, workers), False
+    model, accelerated = distribute(model, workers), accelerated and workers.count == 1  # XLA compiles no exchange of workers
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], auto_scale_loss=False,
                   jit_compile="auto" if accelerated else False)  # fmt: skip
     history = EpochHistory(run.path / "history.json", stage, steps, before)
@@ -109,19 +113,28 @@ def search_head(
     config: Config,  # Its head settings are the middle of what is tried
 ) -> list[dict]:  # `learning_rate`, `weight_decay`, `dropout`, `val_loss`, `val_accuracy`; the best first
     "Train small heads of several settings and rank them by the loss on validation photos"
-    order = np.random.default_rng(config.seed).permutation(len(features))[:4096]
-    features, labels, tried = features[order], labels[order], []
+    class_count = int(max(labels.max(), checked_labels.max())) + 1
+    chosen = _some_of_each(labels, 4096, config.seed)
+    features, labels, tried = features[chosen], labels[chosen], []
     for rate, decay, dropout in product((1, 4), (1, 10), sorted({config.dropout, 0.5 if config.dropout else 0})):
         setting = {"learning_rate": rate * config.head_learning_rate, "weight_decay": decay * config.head_weight_decay,
                    "dropout": dropout}  # fmt: skip
-        kernel, bias = _fit_head(features, labels, int(labels.max()) + 1, setting, config)
+        kernel, bias = _fit_head(features, labels, class_count, setting, config)
         scores = log_softmax(checked_features @ kernel + bias, axis=1)
         loss = -scores[np.arange(len(checked_labels)), checked_labels].mean()
         accuracy = (scores.argmax(1) == checked_labels).mean()
         tried.append({**setting, "val_loss": round(float(loss), 4), "val_accuracy": round(float(accuracy), 4)})
     return sorted(tried, key=lambda result: result["val_loss"])
 
+# %% ../nbs/06_training.ipynb #4d0e29b8
+def _some_of_each(labels, most, seed):
+    "Places of at most `most` photos drawn at random, one of each class among them"
+    order = np.random.default_rng(seed).permutation(len(labels))
+    one_each = np.unique(labels[order], return_index=True)[1]
+    others = np.setdiff1d(np.arange(len(order)), one_each)[: max(most - len(one_each), 0)]
+    return order[np.sort(np.concatenate([one_each, others]))]
 
+# %% ../nbs/06_training.ipynb #4d0e29bb
 def _fit_head(x, labels, class_count, setting, config):
     "Kernel and bias of a softmax head after AdamW with the stage's own schedule"
     random, keep = np.random.default_rng(config.seed), 1 - setting["dropout"]
@@ -146,6 +159,26 @@ def _head_batch(n, batch_size):
     "Features a step: about 64 steps an epoch, at least the run's batch size, at most 256"
     return max(batch_size, min(n // 64, 256))
 
+# %% ../nbs/06_training.ipynb #7fa35152
+def _decided(run: Run | None, config: Config) -> dict:
+    "What was decided while `run` trained, as the run keeps it; for what is not decided yet, what `config` says"
+    info = run.info if run else {}
+    kept = run.path / "suspects.csv" if run else None
+    as_configured = {"learning_rate": config.head_learning_rate, "weight_decay": config.head_weight_decay,
+                     "dropout": config.dropout}  # fmt: skip
+    return {
+        "policy": choose_policy(info.get("policy", config.policy)),
+        "suspects": kept if kept and kept.exists() else Path(config.drop_suspects) if config.drop_suspects else None,
+        "head": info["head_search"][0] if "head_search" in info else as_configured,
+    }
+
+
+def _set_head(run: Run, model: keras.Model) -> dict:
+    "The settings of the head; its dropout, which both stages train with, is set"
+    settings = _decided(run, run.config)["head"]
+    model.get_layer("dropout").rate = settings["dropout"]
+    return settings
+
 # %% ../nbs/06_training.ipynb #955d31ab
 def extract_features(
     run: Run,  # Whose configuration says how; history, best model and backups go into its folder
@@ -161,38 +194,37 @@ def extract_features(
         return  # a resumed run that has this stage behind it
     freeze(model)
     extractor, head = split_model(model)
-    compute = FrozenModel(extractor, len(training) + len(validation))
-    features = lambda photos: backbone_features(extractor, photos, config.batch_size, stop=stop, workers=workers,
-                                                compute=compute)  # fmt: skip
-    seen, checked = (replace(photos, images=features(photos)) for photos in (training, validation))
+    seen, checked = _with_features(run, extractor, (training, validation), stop, workers)
     standardize(model, seen.images)
-    settings = _head_settings(run, model, seen, checked, workers)
+    _search_once(run, model, seen, checked, workers)
+    settings = _set_head(run, model)
     batch = even_batch(len(seen), _head_batch(len(seen), config.batch_size))
     steps = steps_per_epoch(len(seen), batch)
     optimizer = _optimizer(config, settings["learning_rate"], settings["weight_decay"], steps * config.feature_epochs,
                            "float32")  # fmt: skip
     batches = lambda epoch, step: training_batches(
-        seen, batch, config.seed, config.image_size, augment=False, epoch=epoch, step=step, part=workers.part
+        seen, batch, config.seed, config.image_size, augment=False, epoch=epoch, step=step, part=workers.shard
     )
     _fit_stage(run, "feature_extraction", "Stage 1, feature extraction", head, model, batches, steps,
-               evaluation_batches(checked, even_batch(len(checked), batch), workers.part), config.feature_epochs,
+               evaluation_batches(checked, even_batch(len(checked), batch), workers.shard), config.feature_epochs,
                optimizer, stop, workers)  # fmt: skip
 
 # %% ../nbs/06_training.ipynb #7fa35150
-def _head_settings(run, model, seen, checked, workers):
-    "Learning rate, weight decay and dropout of the head: searched for once and kept in the run, or as configured"
-    config = run.config
-    settings = {"learning_rate": config.head_learning_rate, "weight_decay": config.head_weight_decay,
-                "dropout": config.dropout}  # fmt: skip
-    if config.head_search:
-        if "head_search" not in run.info:
-            scaled = [keras.ops.convert_to_numpy(model.get_layer("standardization")(photos.images))
-                      for photos in (seen, checked)]  # fmt: skip
-            found = search_head(scaled[0], seen.labels, scaled[1], checked.labels, config)
-            run.record(head_search=from_first(workers, found))
-        settings = run.info["head_search"][0]
-    model.get_layer("dropout").rate = settings["dropout"]
-    return settings
+def _with_features(run, extractor, splits, stop, workers):
+    "Decoded splits with the backbone's features in the place of their pixels"
+    compute = FrozenModel(extractor, sum(map(len, splits)))
+    return [replace(photos, images=backbone_features(extractor, photos, run.config.batch_size, stop=stop,
+                                                     workers=workers, compute=compute))
+            for photos in splits]  # fmt: skip
+
+
+def _search_once(run, model, seen, checked, workers):
+    "Search for the head's settings, if the config asks for that and the run has none yet"
+    if run.config.head_search and "head_search" not in run.info:
+        standardization = model.get_layer("standardization")
+        scaled = [keras.ops.convert_to_numpy(standardization(photos.images)) for photos in (seen, checked)]
+        found = search_head(scaled[0], seen.labels, scaled[1], checked.labels, run.config)
+        run.record(head_search=broadcast(workers, found))
 
 
 def _backup_stage(run):
@@ -211,26 +243,27 @@ def fine_tune(
 ):
     "Stage 2: unfreeze the backbone and train it and the head together at a lower learning rate"
     config = run.config
+    _set_head(run, model)
     unfreeze(model, config.unfreeze_layers)
     fine_tuned = keras.Model(model.inputs[0], model.outputs[0])  # compiled in the place of `model`, same layers
-    checked = evaluation_batches(validation, config.batch_size)
     steps = steps_per_epoch(len(training), config.batch_size)
     optimizer = _optimizer(config, config.fine_tune_learning_rate, config.fine_tune_weight_decay,
                            steps * config.fine_tune_epochs, run.info["policy"],
                            _rate_shares(fine_tuned, config.fine_tune_first_layer_rate))  # fmt: skip
-    names, logs = run.info["class_names"], run.path / "tensorboard"
+    confusion = lambda history: ConfusionImage(
+        run.path / "tensorboard", evaluation_batches(validation, config.batch_size), run.info["class_names"], history
+    )
     batches = lambda epoch, step: training_batches(
-        training, config.batch_size, config.seed + 1, config.image_size, config.augment, epoch, step, workers.part
+        training, config.batch_size, config.seed + 1, config.image_size, config.augment, epoch, step, workers.shard
     )
     _fit_stage(run, "fine_tuning", "Stage 2, fine-tuning", fine_tuned, model, batches, steps,
-               evaluation_batches(validation, even_batch(len(validation), config.batch_size), workers.part), config.fine_tune_epochs,
-               optimizer, stop, workers,
-               extra=[lambda history: ConfusionImage(logs, checked, names, history)])  # fmt: skip
+               evaluation_batches(validation, even_batch(len(validation), config.batch_size), workers.shard),
+               config.fine_tune_epochs, optimizer, stop, workers, extra=[confusion])  # fmt: skip
 
-
+# %% ../nbs/06_training.ipynb #0bf52df5
 def _rate_shares(model, first):
     "Share of the learning rate for each trainable weight: `first` in the backbone's first layer, 1 in the head, even steps between"
-    layers = [layer for layer in _leaves(model.get_layer("backbone")) if layer.weights]
+    layers = [layer for layer in flat_layers(model.get_layer("backbone")) if layer.weights]
     height = {id(weight): number / len(layers) for number, layer in enumerate(layers) for weight in layer.trainable_weights}
     return [first ** (1 - height.get(id(weight), 1)) for weight in model.trainable_weights]
 
@@ -271,7 +304,7 @@ def _read_suspects(table):
         missing = [name for name in ("file", "label", "keep") if name not in (lines.fieldnames or [])]
         if missing:
             raise UserError(f"{table} is no table of an audit: it has no column {missing[0]}")
-        return [{name: row[name] or "" for name in ("file", "label", "keep")} for row in lines]
+        return [{name: from_cell(row[name] or "") for name in ("file", "label", "keep")} for row in lines]
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{table} cannot be read: {reason}. Make one with: foodvision audit --data …") from None
@@ -282,9 +315,8 @@ def _read_suspects(table):
 _AUGMENTED_SCALE = 9 / 8  # photos to be augmented are kept this much larger than the model sees them
 
 
-def _prepare(config, suspects=None):
+def _prepare(config, policy, suspects):
     "Everything a training needs, and the facts about it that its run records; `suspects` is a table of photos to leave out"
-    policy = choose_policy(config.policy)
     make_reproducible(config.seed, config.deterministic)
     whole = load_data(config.data, config.validation_fraction, config.seed)
     data = drop_suspects(whole, suspects) if suspects else whole
@@ -303,8 +335,17 @@ def _prepare(config, suspects=None):
             "photo_sizes": "x".join(str(int(side)) for side in np.median(sizes, axis=0)),
         },
         "policy": policy, "device": device_summary(), "threads": compute_threads(), "parameters": parameter_counts(model),
+        "first_weights": _weights_checksum(model),
     }  # fmt: skip
     return model, training, validation, facts
+
+# %% ../nbs/06_training.ipynb #d47a934e
+def _weights_checksum(model: keras.Model) -> str:
+    "A few digits that stand for all weights of a model"
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(np.ascontiguousarray(weights).tobytes())
+    return digest.hexdigest()[:12]
 
 # %% ../nbs/06_training.ipynb #c4c6bb0c
 def train(
@@ -325,7 +366,7 @@ def train(
         raise UserError("Each worker trains on one device: start as many workers as there are devices, and leave out devices")
     resumed = f"foodvision train --resume {directory}" + (f" --workers {workers.count}" if workers.count > 1 else "")
     workers.advice = f"Carry on with: {resumed}"
-    with workers.together(), device_scope(devices) as names, _own_folder(workers, directory, resume) as folder, lock(folder):
+    with workers.together(), device_scope(devices) as names, own_folder(workers, directory, resume) as folder, lock(folder):
         return _train(config, folder, overwrite, resume, accept_changes, names, workers)
 
 # %% ../nbs/06_training.ipynb #5c1e0a23
@@ -341,14 +382,16 @@ def _train(config, directory, overwrite, resume, accept_changes, names, workers)
         raise UserError(f"batch_size is {config.batch_size}, which {len(names)} devices cannot share equally")
     if config is None:
         raise UserError("A new run needs its config; only a run that is resumed has one already")
-    suspects = _suspects_table(run, config)
-    model, training, validation, facts = _prepare(config, suspects)
-    _check_same_photos(workers, facts)
+    decided = _decided(run, config)
+    model, training, validation, facts = _prepare(config, decided["policy"], decided["suspects"])
+    check_same_photos(workers, facts)
     if run:
         _check_unchanged(run, facts, accept_changes or not workers.is_first)
+        for name in ("temperature", "threshold", "calibrated"):  # they belong to the model as it was
+            run.info.pop(name, None)
     else:
         run = Run.create(directory, config, overwrite, **facts)
-    _keep_suspects(run, suspects)
+    _keep_suspects(run, decided["suspects"])
     message = f"Stopped, with a backup. {workers.advice}"
     with SharedStop(message, workers) if workers.count > 1 else StopRequest(message) as stop:
         with _explained(run):
@@ -363,39 +406,7 @@ def _train(config, directory, overwrite, resume, accept_changes, names, workers)
     Backup(run.path / "backup").remove()
     return run
 
-# %% ../nbs/06_training.ipynb #5c1e0a22
-@contextmanager
-def _own_folder(workers, directory, resume):
-    "The run's folder on the first worker; on another one a folder for the time being, with the files of a resumed run"
-    files, root = [], Path(directory)
-    if workers.is_first and workers.count > 1 and resume:
-        parts = ("config.json", "history.json", "model.keras", "suspects.csv", "backup/*.backup", "backup/best_head.npz")
-        files = [str(path.relative_to(root)) for part in parts for path in sorted(Run.open(root).path.glob(part))]
-    with tempfile.TemporaryDirectory() as other:
-        folder = root if workers.is_first else Path(other) / "run"
-        for name in from_first(workers, files):
-            content = from_first(workers, (root / name).read_bytes() if workers.is_first else b"")
-            if not workers.is_first:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(content)
-        yield folder
-
-
-def _check_same_photos(workers, facts):
-    "Raise `UserError` on a worker whose photos are not those of the first"
-    mine = [facts["data"]["fingerprint"], facts["data"]["counts"], facts["class_names"]]
-    if mine != from_first(workers, mine):
-        raise UserError(f"Worker {workers.index} has other photos than worker 0, or could not read the same ones; "
-                        "copy the same data to each machine")
-
 # %% ../nbs/06_training.ipynb #32aaf9ae
-def _suspects_table(run, config):
-    "Where to read which photos are left out: the run's own copy if it has one; None if none are"
-    if run and (run.path / "suspects.csv").exists():
-        return run.path / "suspects.csv"
-    return Path(config.drop_suspects) if config.drop_suspects else None
-
-
 def _keep_suspects(run, table):
     "Copy the table of photos left out into the run, unless it came from there"
     if table and table != run.path / "suspects.csv":
@@ -441,22 +452,28 @@ def _open_to_resume(config, directory):
                         "Resume it without settings, or start a new run.")  # fmt: skip
     return run
 
+# %% ../nbs/06_training.ipynb #f6d49f21
+def _compared(facts):
+    "What must be the same when a run is resumed, by what a person would call it, as far as it is known"
+    data = facts["data"]
+    known = {"data": data["fingerprint"][:12], "training photos": data.get("counts", {}).get("train"),
+             "first weights": facts.get("first_weights"), "threads": facts["threads"],
+             "accelerators": facts["device"]["accelerators"], **facts["versions"]}  # fmt: skip
+    return {name: value for name, value in known.items() if value is not None}
+
 
 def _check_unchanged(run, facts, accept_changes):
     "Raise `UserError` naming what is different from when the run was started, unless that was accepted"
     if facts["class_names"] != run.info.get("class_names"):
         raise UserError(f"{run.config.data} has other classes than when {run.path} was started; start a new run.")
-    now = {"data": facts["data"]["fingerprint"][:12], "policy": facts["policy"], "threads": facts["threads"],
-           "accelerators": facts["device"]["accelerators"], **package_versions()}  # fmt: skip
-    was = {"data": run.info["data"]["fingerprint"][:12], "policy": run.info["policy"], "threads": run.info["threads"],
-           "accelerators": run.info["device"]["accelerators"], **run.info["versions"]}  # fmt: skip
-    changed = [f"{name} was {was.get(name)} and is now {now[name]}" for name in now if now[name] != was.get(name)]
+    facts = {**facts, "versions": package_versions()}
+    was, now = _compared(run.info), _compared(facts)
+    changed = [f"{name} was {was[name]} and is now {now.get(name)}" for name in was if now.get(name) != was[name]]
     if changed and not accept_changes:
         raise UserError(f"Since {run.path} was started, {'; '.join(changed)}. The resumed run would not end as an "
                         "uninterrupted one. Go on all the same with --accept-changes.")  # fmt: skip
     if changed:
-        accepted = run.info.get("accepted_changes", []) + changed
-        run.record(**facts, versions=package_versions(), accepted_changes=accepted)
+        run.record(**facts, accepted_changes=run.info.get("accepted_changes", []) + changed)
 
 # %% ../nbs/06_training.ipynb #d9ae46bd
 def plot_history(

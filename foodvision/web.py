@@ -15,9 +15,10 @@ from typing import TypedDict
 import numpy as np
 
 from .data import PhotoData
+from .evaluation import require_calibration
 from .export import _staging
 from .inference import Classifier
-from .light import LightModel
+from .light import LightModel, checksum
 from .run import Run, UserError, check_value, quiet, read_json, write_json
 from .sample import SAMPLE_CLASSES, draw_dish
 
@@ -79,13 +80,13 @@ def _draw_examples(run: Run, folder: Path) -> list[dict]:
     return offered
 
 # %% ../nbs/09b_web.ipynb #561bb848
-def _facts(run: Run, examples: list[dict]) -> dict:
-    "What `facts.json` holds of a light model"
-    light, measured = run.info["light"], run.info.get("measured")
+def _facts(run: Run, model: Path, examples: list[dict]) -> dict:
+    "What `facts.json` holds of a light model and of the file made of it"
+    light, measured, fitted = run.info["light"], run.info.get("measured"), require_calibration(run)
     return {
         "classes": run.class_names, "side": light["side"], "middle": light["middle"],
-        "temperature": run.info["temperature"], "threshold": run.info["threshold"],
-        "model": {"name": light["name"], "bytes": run.light_path.stat().st_size},
+        "temperature": fitted.temperature, "threshold": fitted.threshold,
+        "model": {"name": light["name"], "bytes": run.light_path.stat().st_size, "sha256": checksum(model)},
         "measured": {"top_1": measured["top_1"]["value"], "photos": measured["photos"]} if measured else None,
         "runtime": {"name": "LiteRT.js", "version": _runtime()["version"]}, "examples": examples,
     }  # fmt: skip
@@ -107,7 +108,7 @@ def export_web(
         _check_same(LightModel(light), model)
         (part / "model.tflite").write_bytes(model)
         (part / "examples").mkdir()
-        write_json(part / "facts.json", _facts(light, _draw_examples(light, part / "examples")))
+        write_json(part / "facts.json", _facts(light, part / "model.tflite", _draw_examples(light, part / "examples")))
         if (light.path / "README.md").exists():
             shutil.copyfile(light.path / "README.md", part / "model-card.txt")
     return path
@@ -119,6 +120,7 @@ def _check_place(run: Run, out: str | Path | None, replace: bool) -> Path:
         raise UserError(f"{run.path} is no light model that foodvision exported: its config.json lacks light", 1)
     if run.is_shipped and not out:
         raise UserError(f"Say where the page shall go: foodvision export {run.path.name} --format web --out FOLDER")
+    require_calibration(run)
     path = Path(out or run.path / "exports" / "web")
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         if not ((replace or not out) and _is_page(path)):

@@ -137,9 +137,10 @@ def test_calls_that_cannot_work(foodvision, copy, trained, exported, tmp_path):
     ]:
         done = foodvision("export", trained, *words)
         assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (code, True, 1), done.stderr
-    change(copy, temperature=None)
+    change(copy, calibrated=None)
     done = foodvision("export", copy)
-    assert done.returncode == 1 and f"has no temperature yet. Fit it with: foodvision evaluate {copy}" in done.stderr
+    assert done.returncode == 1
+    assert f"has no calibration for its present model. Fit it with: foodvision evaluate {copy}" in done.stderr
     (copy / "model.keras").unlink()
     done = foodvision("export", copy)
     assert done.returncode == 1 and f"Resume it with: foodvision train --resume {copy}" in done.stderr
@@ -194,6 +195,7 @@ def test_overwriting_a_run_takes_its_exports(exported, trained, tmp_path):
 def test_a_run_of_mixed_precision_is_exported_in_float32(trained, tmp_path):
     import keras
 
+    from foodvision.evaluation import calibrate
     from foodvision.export import export_run
     from foodvision.model import build_model, save_model
 
@@ -201,9 +203,9 @@ def test_a_run_of_mixed_precision_is_exported_in_float32(trained, tmp_path):
     keras.utils.set_random_seed(0)
     keras.Sequential(layers).save(tmp_path / "tiny.keras")
     config = Config(data=str(trained.parent / "my photos"), backbone=str(tmp_path / "tiny.keras"), image_size=64)
-    made = Run.create(tmp_path / "half", config, class_names=CLASSES, temperature=1.3, complete=True,
-                      threshold={"score": "max_softmax", "value": 0.4, "target": 0.95, "max_softmax": {"value": 0.4}})  # fmt: skip
+    made = Run.create(tmp_path / "half", config, class_names=CLASSES, complete=True)
     save_model(build_model(config.backbone, 3, 64, policy="mixed_bfloat16"), made.model_path)
+    calibrate(made)
     record = export_run(made, "litert", limits={"agreement": 0.9})
     assert record["max_difference"] <= 0.1 and record["limits"]["difference"] == 0.1 and record["bytes"] < 100_000
 

@@ -2,9 +2,11 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from conftest import BIN
 KILLS = int(os.environ.get("FOODVISION_KILLS", 10))  # `make kills` asks for 100
 SETTINGS = ["--weights", "none", "--image-size", "32", "--feature-epochs", "4", "--fine-tune-epochs", "8",
             "--early-stopping-patience", "100", "--reduce-patience", "1", "--fine-tune-learning-rate", "3e-3",
-            "--backup-steps", "1"]  # fmt: skip
+            "--head-learning-rate", "0.05", "--dropout", "0.1", "--backup-steps", "1"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +50,12 @@ def start(offline, backbone):
 
 @pytest.fixture(scope="module")
 def untouched(start, tmp_path_factory):
-    "A run that nothing interrupted"
+    "A run that nothing interrupted, whose search chose another dropout than its config's"
     folder = tmp_path_factory.mktemp("untouched") / "run"
     _, errors = (process := start(folder)).communicate(timeout=300)
     assert process.returncode == 0, errors
+    info = json.loads((folder / "config.json").read_text())
+    assert info["head_search"][0]["dropout"] != info["config"]["dropout"]
     return folder
 
 
@@ -143,3 +147,113 @@ def test_the_comparison_can_fail(start, untouched, tmp_path):
     assert process.returncode == 0, errors
     with pytest.raises(AssertionError):
         assert_equal_runs(untouched, tmp_path / "run")
+
+
+# The same without processes: what a kill leaves behind is the folder as it is at that moment.
+
+SMALL = dict(weights="none", image_size=32, batch_size=16, validation_fraction=0.25,
+             backup_steps=1, policy="float32")  # fmt: skip
+DECIDED = {  # what a training decides by itself, or its state rests on, each other than its default
+    "searched": dict(
+        dropout=0.1, head_learning_rate=0.05, head_weight_decay=0.05, feature_epochs=4,
+        fine_tune_epochs=2, fine_tune_learning_rate=3e-3, fine_tune_weight_decay=0.1,
+        fine_tune_first_layer_rate=0.3,
+    ),
+    "given": dict(
+        head_search=False, dropout=0.4, head_learning_rate=0.3, head_weight_decay=0.01, batch_size=32,
+        schedule="plateau", reduce_patience=1, reduce_factor=0.5, early_stopping_patience=2, seed=3,
+        policy="mixed_float16", unfreeze_layers=1, augment=False, drop_suspects="suspects.csv",
+        feature_epochs=9, fine_tune_epochs=9, fine_tune_learning_rate=0.1,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def few_photos(tmp_path_factory):
+    "Three dishes, sixteen photos of each to learn from"
+    from foodvision.sample import draw_dish
+
+    folder = tmp_path_factory.mktemp("photos")
+    for dish in ("donuts", "pizza", "sushi"):
+        for number in range(20):
+            path = folder / ("train" if number < 16 else "test") / dish / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw_dish(dish, number, (48, 48)).save(path)
+    return folder
+
+
+def copied_at_every_change(monkeypatch, config, folder, to):
+    """Train, and return copies of the run's folder, one before each change of a file.
+
+    Of the three renames of a backup only the first is among them; the chapter on callbacks tries
+    the others.
+    """
+    from foodvision.training import train
+
+    copies = []
+
+    def watched(original, place):
+        def change(*words, **options):
+            path = Path(words[place])
+            if folder in path.parents and not path.name.startswith((".", "newest", "previous")):
+                name = f"{len(copies):03d} {original.__name__} {path.name}"
+                copies.append(shutil.copytree(folder, to / name))
+            return original(*words, **options)
+
+        return change
+
+    with monkeypatch.context() as patch:
+        for function, place in ((os.replace, 1), (os.unlink, 0), (os.truncate, 0)):
+            patch.setattr(os, function.__name__, watched(function, place))
+        train(config, folder)
+    return [copy for copy in copies if (copy / "config.json").exists()]
+
+
+def everything(folder):
+    "History, TensorBoard, what callbacks remember, best model, and all arrays of the last backup"
+    from foodvision.callbacks import Backup
+
+    state, arrays = Backup(folder / "backup").load()
+    timed = ("rows", "seconds_before")
+    remembered = [{name: value for name, value in one.items() if name not in timed}
+                  for one in state["callbacks"]]  # fmt: skip
+    return history(folder), events(folder), remembered, weights(folder), arrays
+
+
+def differences(one, other):
+    "What is not the same, bit for bit, in two runs"
+    names = ("history", "TensorBoard", "callbacks", "weights", "optimizer")
+    one, other = everything(one), everything(other)
+    same = [a == b if name in names[:3] else all(map(np.array_equal, a, b)) and len(a) == len(b)
+            for name, a, b in zip(names, one, other)]  # fmt: skip
+    return [name for name, equal in zip(names, same) if not equal]
+
+
+@pytest.mark.parametrize("decided", DECIDED)
+def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp_path, monkeypatch):
+    from foodvision.callbacks import Backup
+    from foodvision.run import Config, Run
+    from foodvision.training import train
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(Backup, "remove", lambda self: None)  # to look into it
+    config = Config(data=str(few_photos), backbone=str(backbone), **{**SMALL, **DECIDED[decided]})
+    monkeypatch.chdir(tmp_path)
+    table = Path("suspects.csv")
+    rows = [f"train/pizza/{number}.png,pizza," for number in range(4)]
+    table.write_text("\n".join(["file,label,keep", *rows]))
+    copies = copied_at_every_change(monkeypatch, config, tmp_path / "run", tmp_path)
+    table.unlink()
+    run = Run.open(tmp_path / "run")
+    if decided == "searched":
+        assert run.info["head_search"][0]["dropout"] != config.dropout
+    else:
+        copies = [copy for copy in copies if (copy / table).exists()]
+        assert "Left out" in run.info["data"]["notes"][-1]
+        for stage in ("feature_extraction", "fine_tuning"):
+            rows = [row for row in run.history if row["stage"] == stage]
+            assert 2 < len(rows) < 9, f"early stopping is to speak, and not at once: {len(rows)}"
+            assert len({row["learning_rate"] for row in rows}) > 1, "the rate is to fall"
+    resumed = {copy.name: train(None, copy, resume=True) for copy in copies}
+    wrong = {name: found for name, other in resumed.items() if (found := differences(run.path, other.path))}
+    assert len(resumed) > 20 and not wrong

@@ -17,9 +17,12 @@ if [ -e "$run/config.json" ]; then
 else
     asked=(--data food101 --batch-size 256 --fine-tune-learning-rate 0.0014 --run "$run")
 fi
+# TensorFlow's own ports ask for no secret: the nodes' network has to be one that only people you trust can reach.
+secret=$HOME/.foodvision-secret
+[ -e "$secret" ] || (umask 077; openssl rand -hex 32 > "$secret")
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
 # Each task of srun is a worker: its number and how many there are come from Slurm.
 srun --kill-on-bad-exit=1 bash -c \
     'exec foodvision train "$@" --workers "$SLURM_NTASKS" --worker-index "$SLURM_PROCID"' \
-    foodvision "${asked[@]}" --coordinator "$first:29400"
+    foodvision "${asked[@]}" --coordinator "$first:29400" --secret-file "$secret"
