@@ -171,6 +171,19 @@ def stage_2(model, photos, chosen, seed, first_size=None, cached_epochs=0, batch
     return spent + watch.seconds
 
 
+class Pixels:
+    "Pixels in memory as what a split reads: the cache of features takes its checksums of them"
+
+    def __init__(self, images):
+        self.images, self.digests = images, {}
+
+    def path(self, key):
+        return None
+
+    def read(self, key):
+        return self.images[int(key)].tobytes()
+
+
 def with_views(plain, larger, views, seed):
     "The photos, and each of them augmented so many times less one"
     from dataclasses import replace
@@ -180,7 +193,9 @@ def with_views(plain, larger, views, seed):
 
     images, labels = zip((plain.images, plain.labels), *training_batches(larger, len(larger), seed, plain.size).take(views - 1))
     names = [f"{view}/{number}" for view, some in enumerate(labels) for number in range(len(some))]
-    return replace(plain, split=Split(names, np.concatenate(labels), None), images=np.concatenate(images))
+    images = np.concatenate(images)
+    split = Split(names, np.concatenate(labels), Pixels(images), np.arange(len(images)))
+    return replace(plain, split=split, images=images)
 
 
 def trained_head(chosen, data, seed, views=1):
