@@ -430,20 +430,21 @@ def build_backbone(
     policy: str = "float32",  # Dtype policy of the layers; set it by `policy_scope` as well
 ) -> keras.Model:  # uint8 (n, image_size, image_size, 3) RGB to a feature map (n, h, w, channels)
     "A backbone with its weights; raises `UserError` if it cannot be had as asked"
-    backbone = str(backbone)
-    if backbone.endswith(".keras"):
-        network = backbone_from_file(backbone, image_size, policy)
-        return _under_policy(network, policy) if weights == "none" else network
-    check_backbone(backbone)
+    backbone, named = str(backbone), "imagenet" if weights == "imagenet" else None
+    own = backbone.endswith(".keras")
+    if not own:
+        check_backbone(backbone)
     if image_size < 32:
         raise UserError(f"image_size is too small for {backbone}: at least 32, not {image_size}")
-    pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
-    if backbone not in LITE:
-        named = "imagenet" if weights == "imagenet" else None
+    if own:
+        network = backbone_from_file(backbone, image_size, policy)
+        network = _under_policy(network, policy) if weights == "none" else network
+    elif backbone not in LITE:
         network = keras_application(backbone, image_size, named)
     else:
+        pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
         network = efficientnet_lite(backbone, pixels)
-        if weights == "imagenet":
+        if named:
             fill_lite(network, lite_weights(backbone))
     if weights not in ("imagenet", "none"):
         load_weights(network, backbone, Path(weights))
