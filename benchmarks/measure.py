@@ -181,7 +181,7 @@ def folder_of(source):
     "Data as a process with an empty cache can load it: the drawn sample is drawn now and named as a folder"
     if source != "sample":
         return source
-    from foodvision.sample import sample_directory
+    from foodvision.drawing import sample_directory
 
     return str(sample_directory())
 

@@ -65,7 +65,7 @@ class Peak(threading.Thread):
 
 def make_links(folder, count):
     "A folder of `count` photos in ten classes: a hundred drawings under many names"
-    from foodvision.sample import draw_dish
+    from foodvision.drawing import draw_dish
 
     originals = []
     for number in range(100):

@@ -104,7 +104,7 @@ def photo(width, height):
     "A drawn dish as a JPEG file; a large one is enlarged, as drawing it would take long"
     import io
 
-    from foodvision.sample import draw_dish
+    from foodvision.drawing import draw_dish
 
     file = io.BytesIO()
     draw_dish("pizza", 200_001, (512, 384)).resize((width, height)).save(file, "JPEG", quality=90)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from foodvision.sample import SAMPLE_CLASSES, draw_dish
+from foodvision.drawing import SAMPLE_CLASSES, draw_dish
 
 WIDTH, HEIGHT, DISH = 1200, 630, 240
 WORDS = [("foodvision", 88), ("Image transfer learning", 40), ("told as a story that runs", 40)]

@@ -208,7 +208,7 @@ _MOST_EXAMPLES = 8
 
 def _examples(names: list[str], given, folder: Path) -> list[Path]:
     "Photos to offer, in `folder`: copies of those given, else drawn ones as far as the run knows such dishes"
-    from foodvision.sample import SAMPLE_CLASSES, draw_dish
+    from foodvision.drawing import SAMPLE_CLASSES, draw_dish
 
     if given:
         found = [Path(str(path)) for _, path in find_photos(list(given))][:_MOST_EXAMPLES]

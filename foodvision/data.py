@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
+from .drawing import sample_directory
 from .run import UserError, displayed, is_reachable, shortened, write_json
-from .sample import sample_directory
 
 # %% ../nbs/00_data.ipynb #ba0bf1c9
 class _Files:

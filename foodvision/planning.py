@@ -16,12 +16,12 @@ import keras
 import numpy as np
 
 from .data import load_data, load_folder
+from .drawing import SAMPLE_CLASSES, draw_dish
 from .features import FrozenModel, compile_forward
 from .model import build_model, parameter_counts, split_model, unfreeze
 from .pipeline import decode_split, training_batches
 from .precision import choose_policy, device_summary, scaled_optimizer
 from .run import Config
-from .sample import SAMPLE_CLASSES, draw_dish
 from .training import _head_batch
 
 # %% ../nbs/06a_planning.ipynb #c5a519d0

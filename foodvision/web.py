@@ -15,12 +15,12 @@ from typing import TypedDict
 import numpy as np
 
 from .data import PhotoData
+from .drawing import SAMPLE_CLASSES, draw_dish
 from .evaluation import require_calibration
 from .export import _staging
 from .inference import Classifier
 from .light import LightModel, checksum
 from .run import Run, UserError, check_value, quiet, read_json, write_json
-from .sample import SAMPLE_CLASSES, draw_dish
 
 # %% ../nbs/09b_web.ipynb #c3c0e61b
 def _page_folder() -> Path:

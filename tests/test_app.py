@@ -17,7 +17,7 @@ import chromium
 import pytest
 from conftest import BIN, run, succeed
 
-from foodvision.sample import draw_dish
+from foodvision.drawing import draw_dish
 
 SIZES = {"desktop": (1100, 900), "phone": (390, 844)}
 KEEP_SECONDS = 8

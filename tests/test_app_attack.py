@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from test_app import App
 
-from foodvision.sample import draw_dish
+from foodvision.drawing import draw_dish
 
 KEEP_SECONDS, BODY_SECONDS, IDLE_SECONDS, MOST_BYTES = 8, 6, 2, 30_000_000
 # The command as installed, with shorter limits. Whatever the process opens that is called "secret", and whomever it

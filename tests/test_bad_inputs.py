@@ -18,9 +18,9 @@ from PIL import Image, ImageOps
 
 from foodvision.checking import check_data
 from foodvision.data import load_folder
+from foodvision.drawing import draw_dish
 from foodvision.preprocessing import BadImage, decode_image
 from foodvision.run import Config, Run, UserError, displayed
-from foodvision.sample import draw_dish
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import ROOT, run, succeed
 
-from foodvision.sample import draw_dish
+from foodvision.drawing import draw_dish
 
 NAMES = ["stage1", "pipeline", "startup", "memory", "peers", "recipe", "ablation", "audit", "feeding", "prediction"]
 DECIDING = ["ablation", "audit"]  # a default is decided by what these say

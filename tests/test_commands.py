@@ -11,8 +11,8 @@ import pytest
 from conftest import run
 from PIL import Image
 
+from foodvision.drawing import draw_dish
 from foodvision.run import Config, Run
-from foodvision.sample import draw_dish
 
 COLOURS = {"brick": (170, 60, 40), "grass": (60, 150, 50), "water": (40, 80, 190)}
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import run
 
+from foodvision.drawing import draw_dish
 from foodvision.run import Config, Run
-from foodvision.sample import draw_dish
 
 CLASSES = ["hamburger", "pizza", "sushi"]
 

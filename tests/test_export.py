@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import run, succeed
 
+from foodvision.drawing import draw_dish
 from foodvision.run import Config, Run
-from foodvision.sample import draw_dish
 
 CLASSES = ["hamburger", "pizza", "sushi"]
 

@@ -18,8 +18,8 @@ import pytest
 from conftest import BIN
 
 from foodvision import cli
+from foodvision.drawing import draw_dish
 from foodvision.run import Run
-from foodvision.sample import draw_dish
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # of Keras

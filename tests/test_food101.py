@@ -13,9 +13,9 @@ import pytest
 from conftest import ROOT, run
 from PIL import Image
 
+from foodvision.drawing import draw_dish
 from foodvision.inference import Classifier
 from foodvision.light import LightModel, middle_square
-from foodvision.sample import draw_dish
 
 
 @pytest.fixture(scope="module")

@@ -171,7 +171,7 @@ DECIDED = {  # what a training decides by itself, or its state rests on, each ot
 @pytest.fixture(scope="module")
 def few_photos(tmp_path_factory):
     "Three dishes, sixteen photos of each to learn from"
-    from foodvision.sample import draw_dish
+    from foodvision.drawing import draw_dish
 
     folder = tmp_path_factory.mktemp("photos")
     for dish in ("donuts", "pizza", "sushi"):

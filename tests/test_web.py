@@ -15,9 +15,9 @@ from conftest import BIN, run, succeed
 from PIL import Image
 from test_benchmarks import TINY_BACKBONE
 
+from foodvision.drawing import SAMPLE_CLASSES, draw_dish
 from foodvision.evaluation import draw_others
 from foodvision.inference import Classifier
-from foodvision.sample import SAMPLE_CLASSES, draw_dish
 
 SIZES = {"desktop": (1100, 900), "phone": (390, 844)}
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"]
