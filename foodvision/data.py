@@ -562,15 +562,11 @@ def drawn_name(
     longest: int = 24,  # Most characters; of a longer name the middle is left out
 ) -> str:  # To be drawn with `parse_math=False`
     "A name as a picture can show it: spaces for underscores, `?` for letters that Matplotlib's font does not have"
-    letters = _font_letters()
-    return shortened("".join(a if ord(a) in letters else "?" for a in displayed(name).replace("_", " ")), longest)
-
-
-def _font_letters() -> set:
-    "Code points of the letters in the font that Matplotlib draws with"
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    return set(get_font(findfont(FontProperties())).get_charmap())
+    font = get_font(findfont(FontProperties()))
+    letters = displayed(name).replace("_", " ")
+    return shortened("".join(letter if font.get_char_index(ord(letter)) else "?" for letter in letters), longest)
 
 # %% ../nbs/00_data.ipynb #4cfe7345
 def plot_counts(

@@ -72,7 +72,7 @@ def trained(photos, foodvision):
     pixels = keras.Input((32, 32, 3), dtype="uint8")
     features = keras.layers.Conv2D(8, 3, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))
     keras.Model(pixels, features).save(photos.parent / "tiny.keras")
-    settings = ["--backbone", photos.parent / "tiny.keras", "--image-size", 32, "--feature-epochs", 20, "--fine-tune-epochs", 1]
+    settings = ["--backbone", photos.parent / "tiny.keras", "--image-size", 32, "--feature-epochs", 5, "--fine-tune-epochs", 1]
     said = foodvision("train", "--data", photos, "--run", photos.parent / "run", "--no-head-search", *settings)
     assert "Note: Passed over: 1 hidden." in said
     return photos.parent / "run"
@@ -117,7 +117,7 @@ def test_training_ends_and_a_finished_run_is_taken_up_again(trained, photos, foo
     opened = Run.open(trained)
     assert set(opened.class_names) == set(SHOWN) and opened.info["complete"] and opened.config.data == str(photos)
     assert [size for _, tag, _, size in read_tensorboard(trained / "tensorboard") if tag == "confusion_matrix"][0] > 1000
-    assert f"Run: {trained}" in foodvision("train", "--resume", trained)
+    assert f"Run: {trained}" in foodvision("train", "--resume", trained, "--no-evaluate")
     assert r"photos-\xe9: " in foodvision("info", trained)
 
 
