@@ -73,6 +73,11 @@ def _is_mixed(model) -> bool:
     return any("16" in layer.dtype_policy.compute_dtype for layer in model._flatten_layers())
 
 # %% ../nbs/09_export.ipynb #42a8640e
+def _name(run: Run) -> str:
+    "The run's folder name"
+    return displayed(run.path.resolve().name)
+
+
 def _facts(run: Run, fitted: Calibration, quantize: str) -> dict:
     "What an exported file says about itself"
     threshold, size = fitted.threshold, run.config.image_size
@@ -388,11 +393,6 @@ def _report_facts(run: Run) -> dict | None:
         return None
     facts = read_json(place, lambda facts: check_value("", facts, dict))
     return facts if facts.get("model_checksum") == checksum(run.model_path) else None
-
-
-def _name(run: Run) -> str:
-    "The run's folder name"
-    return displayed(run.path.resolve().name)
 
 
 def _plain(text) -> str:
