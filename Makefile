@@ -46,7 +46,7 @@ benchmarks: .venv/installed-dev  ## measure everything again into benchmarks/res
 # interrupted goes on where it stopped when the same line is given again.
 CONFIG ?= recipes/food101.json
 FOOD101_RUN ?= runs/food101
-FOOD101_OUT ?= foodvision/food101
+FOOD101_OUT ?= foodvision/pretrained/food101
 food101: .venv/installed-dev  ## train, measure and pack the model `food101` (DATA=a folder with food-101 in it, CONFIG=recipes/food101.json)
 	[ "$(DATA)" != sample ] || { echo "Say where the photos are: make food101 DATA=FOLDER" >&2; exit 2; }
 	if [ ! -e $(FOOD101_RUN)/config.json ]; then \

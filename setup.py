@@ -1,4 +1,5 @@
 "Packaging: every fact comes from settings.ini, so that it stands once."
+
 import configparser
 import gzip
 import os
@@ -70,12 +71,15 @@ setup(
     # Said outright, so that an editable installation puts this folder on the path: nbdev finds documentation/ there.
     package_dir={"": "."},
     packages=find_packages(include=["foodvision", "foodvision.*"]),
-    package_data={"foodvision": ["py.typed", "food101/*", "page/*", "page/litert/*"]},
+    package_data={"foodvision": ["py.typed", "pretrained/food101/*", "page/*", "page/litert/*"]},
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     # One extra for each `NAME_requirements` of settings.ini.
-    extras_require={key.removesuffix("_requirements"): settings[key].split()
-                    for key in settings if key.endswith("_requirements")},
+    extras_require={
+        key.removesuffix("_requirements"): settings[key].split()
+        for key in settings
+        if key.endswith("_requirements")
+    },
     # The second entry lets nbdev, in this project or another, link a name in backticks to its page on the site.
     entry_points={
         "console_scripts": settings["console_scripts"].split("\n"),

@@ -7,6 +7,7 @@ from the validation photos by which stage 1 chooses its head. The time is that o
 a recipe computes beforehand; building a graph, which takes as long for ten photos as for a million, is left out. Without
 an accelerator it is processor time, which what else the machine does changes little.
 """
+
 import sys
 import time
 from functools import cache, partial
@@ -14,7 +15,15 @@ from functools import cache, partial
 import measure
 import numpy as np
 
-BASE = {"epochs": 2, "rate": 5e-4, "first": 0.15, "decay": 0.01, "schedule": "cosine", "augment": True, "layers": -1}
+BASE = {
+    "epochs": 2,
+    "rate": 5e-4,
+    "first": 0.15,
+    "decay": 0.01,
+    "schedule": "cosine",
+    "augment": True,
+    "layers": -1,
+}
 RECIPES = {  # what differs from BASE
     "as it is": {},
     "twice the epochs": {"epochs": 4},
@@ -77,9 +86,14 @@ def optimizer(model, fitted, steps, rate, first, decay, schedule, average=None):
     if schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate / 25, steps - steps // 10, alpha=0.01, warmup_target=rate,
                                                       warmup_steps=steps // 10)  # fmt: skip
-    share = {id(weight): part for weight, part in zip(model.trainable_weights, _rate_shares(model, first))}
+    share = {
+        id(weight): part
+        for weight, part in zip(model.trainable_weights, _rate_shares(model, first))
+    }
     averaged = {"use_ema": True, "ema_momentum": average} if average else {}
-    return _LayerWiseAdamW(rate, decay, [share[id(weight)] for weight in fitted.trainable_weights], **averaged)
+    return _LayerWiseAdamW(
+        rate, decay, [share[id(weight)] for weight in fitted.trainable_weights], **averaged
+    )
 
 
 def batches_of(photos, size, classes, seed, augment, smoothing=0.0, mix=None):
@@ -104,7 +118,9 @@ def batches_of(photos, size, classes, seed, augment, smoothing=0.0, mix=None):
 def fit(model, batches, epochs, steps, made, watch):
     "Train a model that shares its layers with the classifier"
     model.compile(made, "categorical_crossentropy", jit_compile=False)
-    model.fit(batches, steps_per_epoch=steps, epochs=epochs, verbose=0, shuffle=False, callbacks=[watch])
+    model.fit(
+        batches, steps_per_epoch=steps, epochs=epochs, verbose=0, shuffle=False, callbacks=[watch]
+    )
 
 
 def resized(model, chosen, size, classes):
@@ -122,7 +138,9 @@ def upper_part(model):
     import keras
 
     network = model.get_layer("backbone")
-    places = [layer for layer in network.layers if isinstance(layer, keras.layers.Add)] or network.layers[:-1]
+    places = [
+        layer for layer in network.layers if isinstance(layer, keras.layers.Add)
+    ] or network.layers[:-1]
     boundary = places[int(len(places) * 0.6)].output
     image = keras.Input(boundary.shape[1:])
     x = keras.Model(boundary, network.output)(image, training=False)
@@ -131,7 +149,9 @@ def upper_part(model):
     return keras.Model(network.inputs[0], boundary), keras.Model(image, x)
 
 
-def stage_2(model, photos, chosen, seed, first_size=None, cached_epochs=0, batch_norm=False, **recipe):
+def stage_2(
+    model, photos, chosen, seed, first_size=None, cached_epochs=0, batch_norm=False, **recipe
+):
     "Train by a recipe, from the weights that the model has; seconds"
     from dataclasses import replace
 
@@ -191,7 +211,10 @@ def with_views(plain, larger, views, seed):
     from foodvision.data import Split
     from foodvision.pipeline import training_batches
 
-    images, labels = zip((plain.images, plain.labels), *training_batches(larger, len(larger), seed, plain.size).take(views - 1))
+    images, labels = zip(
+        (plain.images, plain.labels),
+        *training_batches(larger, len(larger), seed, plain.size).take(views - 1),
+    )
     names = [f"{view}/{number}" for view, some in enumerate(labels) for number in range(len(some))]
     images = np.concatenate(images)
     split = Split(names, np.concatenate(labels), Pixels(images), np.arange(len(images)))
@@ -210,13 +233,20 @@ def trained_head(chosen, data, seed, views=1):
 
     config = Config(backbone=chosen.backbone, weights=chosen.weights, image_size=chosen.image_size, feature_epochs=10,
                     seed=seed, deterministic=False)  # fmt: skip
-    model = build_model(chosen.backbone, len(data.class_names), chosen.image_size, chosen.weights, seed=seed)
+    model = build_model(
+        chosen.backbone, len(data.class_names), chosen.image_size, chosen.weights, seed=seed
+    )
     decode = lambda split, size=chosen.image_size: decode_split(split, size, progress=False)
     plain, larger = decode(data.train), decode(data.train, round(chosen.image_size * 9 / 8))
     with tempfile.TemporaryDirectory() as folder:
         facts = {"class_names": list(data.class_names), "policy": "float32"}
         run = Run.create(Path(folder) / "run", config, device={}, **facts)
-        extract_features(run, model, with_views(plain, larger, views, seed) if views > 1 else plain, decode(data.validation))
+        extract_features(
+            run,
+            model,
+            with_views(plain, larger, views, seed) if views > 1 else plain,
+            decode(data.validation),
+        )
     return model, {False: plain, True: larger}
 
 
@@ -233,15 +263,22 @@ def one_round(chosen, data, decided_on, seed, recipes):
         answers = model.predict(evaluation_batches(decided_on, 64), verbose=0).argmax(axis=1)
         return 100 * float((answers == decided_on.labels).mean())
 
-    found["no stage 2, head on four views"] = (None, accuracy(trained_head(chosen, data, seed, views=4)[0]))
+    found["no stage 2, head on four views"] = (
+        None,
+        accuracy(trained_head(chosen, data, seed, views=4)[0]),
+    )
     model, photos = trained_head(chosen, data, seed)
     weights = model.get_weights()
     found["no stage 2"] = (None, accuracy(model))
     names = list(recipes)
-    for name in names[seed % len(names):] + names[:seed % len(names)]:
+    for name in names[seed % len(names) :] + names[: seed % len(names)]:
         model.set_weights(weights)
         found[name] = (stage_2(model, photos, chosen, seed, **recipes[name]), accuracy(model))
-        print(f"  round {seed + 1}, {name}: {found[name][0]:.1f} s, {found[name][1]:.1f} %", file=sys.stderr, flush=True)
+        print(
+            f"  round {seed + 1}, {name}: {found[name][0]:.1f} s, {found[name][1]:.1f} %",
+            file=sys.stderr,
+            flush=True,
+        )
     return found
 
 
@@ -256,7 +293,10 @@ def main():
     from foodvision.pipeline import decode_split
 
     whole, decided_on = measure.load_to_decide(chosen)
-    drawn = [measure.some_of(whole, photos=chosen.photos_per_class, seed=seed) for seed in range(chosen.repeats)]
+    drawn = [
+        measure.some_of(whole, photos=chosen.photos_per_class, seed=seed)
+        for seed in range(chosen.repeats)
+    ]
     report, rounds = measure.Report("ablation", "Stage 2, part by part", chosen, drawn[0]), []
     decided_on = decode_split(decided_on, chosen.image_size, progress=False)
     for seed, data in enumerate(drawn):
@@ -266,11 +306,18 @@ def main():
 
 def write(report, rounds, photos):
     "The tables of what the rounds so far found on so many photos"
-    report.content.update(tables=[], remarks=[], settings={**report.content["settings"], "repeats": len(rounds)})
+    report.content.update(
+        tables=[], remarks=[], settings={**report.content["settings"], "repeats": len(rounds)}
+    )
     heads = [name for name in rounds[0] if name.startswith("no stage 2")]
     recipes = [name for name in rounds[0] if name not in heads]
     recipes.sort(key=list(RECIPES).index)
-    report.table("Stage 2", "seconds of one core", {name: [one[name][0] for one in rounds] for name in recipes}, "as it is")
+    report.table(
+        "Stage 2",
+        "seconds of one core",
+        {name: [one[name][0] for one in rounds] for name in recipes},
+        "as it is",
+    )
     scores = {name: [one[name][1] for one in rounds] for name in [*sorted(heads), *recipes]}
     report.table(f"Top-1 on {photos:,} validation photos", "%", scores, "as it is", better="more")
     report.remark(f"Every accuracy is of the same {photos:,} photos, cut from the training photos before any were drawn to train on. "

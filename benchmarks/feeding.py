@@ -5,6 +5,7 @@ machine has no cores to add, so what is measured is what the service costs, and 
 away from the process that trains. The consumer is one that asks without end, and one that is busy for a while with
 each batch, as a device is; for it, what counts is how long it waits. Only training photos are read; no accuracy is measured.
 """
+
 import contextlib
 import socket
 import subprocess
@@ -40,7 +41,9 @@ class Service:
                                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))  # fmt: skip
         for process in self.processes:
             if process.stdout.readline().strip() != "ready":
-                raise SystemExit(f"a process of the service did not start: exit code {process.wait()}")
+                raise SystemExit(
+                    f"a process of the service did not start: exit code {process.wait()}"
+                )
         return self
 
     def __exit__(self, *error):
@@ -53,7 +56,9 @@ class Service:
         import tensorflow as tf
 
         policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
-        served = tf.data.experimental.service.distribute(processing_mode=policy, service=f"grpc://{self.address}")
+        served = tf.data.experimental.service.distribute(
+            processing_mode=policy, service=f"grpc://{self.address}"
+        )
         return batches.apply(served).prefetch(tf.data.AUTOTUNE)
 
 
@@ -91,10 +96,16 @@ def main():
                     for workers in ((1,) if chosen.quick else (1, 2))}  # fmt: skip
         kept = training_batches(decoded, BATCH_SIZE, 42, chosen.image_size, augment=False)
         fed = {"decoded here": chain, **services, "decoded once and kept": kept}
-        asking = measure.in_turn({name: lambda b=b: consume(b, count, 0)[0] for name, b in fed.items()}, chosen.repeats)
+        asking = measure.in_turn(
+            {name: lambda b=b: consume(b, count, 0)[0] for name, b in fed.items()}, chosen.repeats
+        )
         busy = 0.1
-        device = measure.in_turn({name: lambda b=b: consume(b, count, busy) for name, b in fed.items()}, chosen.repeats)
-    rows = report.table("Photos for one who only asks", "photos/s", asking, "decoded here", "higher")
+        device = measure.in_turn(
+            {name: lambda b=b: consume(b, count, busy) for name, b in fed.items()}, chosen.repeats
+        )
+    rows = report.table(
+        "Photos for one who only asks", "photos/s", asking, "decoded here", "higher"
+    )
     waits = {name: [max(wait, 0.01) for _, wait in values] for name, values in device.items()}
     report.table(f"Time that a device waits which needs {busy * 1000:.0f} ms for a batch of {BATCH_SIZE}", "% of the time", waits,
                  "decoded here")  # fmt: skip

@@ -7,6 +7,7 @@ A measurement alone says little, as machines differ and are shared. So the alter
 after round, and each round gives ratios of its own; the median over the rounds is the figure, the lowest and the
 highest stand beside it, and the machine and its load are named.
 """
+
 import argparse
 import json
 import os
@@ -23,32 +24,83 @@ sys.path.insert(0, str(HERE.parent))  # the package beside this folder, installe
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def options(description, repeats=5, backbone="EfficientNetLite0", image_size=128, data="sample", decides=False):
+def options(
+    description,
+    repeats=5,
+    backbone="EfficientNetLite0",
+    image_size=128,
+    data="sample",
+    decides=False,
+):
     "The options that every benchmark has; one that `decides` on a default takes validation photos in place of test photos"
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--data", default=data, help=f"`sample`, `food101` or a folder of photos (default: {data})")
-    parser.add_argument("--classes", type=int, default=0, help="only so many of its classes (default: all)")
-    parser.add_argument("--photos-per-class", type=int, default=0, help="only so many training photos of each (default: all)")
+    parser.add_argument(
+        "--data", default=data, help=f"`sample`, `food101` or a folder of photos (default: {data})"
+    )
+    parser.add_argument(
+        "--classes", type=int, default=0, help="only so many of its classes (default: all)"
+    )
+    parser.add_argument(
+        "--photos-per-class",
+        type=int,
+        default=0,
+        help="only so many training photos of each (default: all)",
+    )
     if decides:
         parser.add_argument("--validation-photos-per-class", type=int, default=0,
                             help="decide on so many of each, cut from the training photos (default: as many as of the test)")  # fmt: skip
     else:
-        parser.add_argument("--test-photos-per-class", type=int, default=0, help="only so many test photos of each (default: all)")
-    parser.add_argument("--seed", type=int, default=-1, help="draw those photos at random, and train, by this seed (default: the first)")
-    parser.add_argument("--backbone", default=backbone, help=f"as in `foodvision train` (default: {backbone})")
-    parser.add_argument("--weights", default="imagenet", help="as in `foodvision train` (default: imagenet)")
-    parser.add_argument("--image-size", type=int, default=image_size, help=f"pixels (default: {image_size})")
+        parser.add_argument(
+            "--test-photos-per-class",
+            type=int,
+            default=0,
+            help="only so many test photos of each (default: all)",
+        )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=-1,
+        help="draw those photos at random, and train, by this seed (default: the first)",
+    )
+    parser.add_argument(
+        "--backbone", default=backbone, help=f"as in `foodvision train` (default: {backbone})"
+    )
+    parser.add_argument(
+        "--weights", default="imagenet", help="as in `foodvision train` (default: imagenet)"
+    )
+    parser.add_argument(
+        "--image-size", type=int, default=image_size, help=f"pixels (default: {image_size})"
+    )
     parser.add_argument("--repeats", type=int, default=repeats, help=f"rounds (default: {repeats})")
-    parser.add_argument("--out", default="runs/benchmarks", help="folder to write to (default: runs/benchmarks)")
-    parser.add_argument("--quick", action="store_true", help="as little as shows that it works; its figures mean nothing")
+    parser.add_argument(
+        "--out", default="runs/benchmarks", help="folder to write to (default: runs/benchmarks)"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="as little as shows that it works; its figures mean nothing",
+    )
     return parser
 
 
 def passed_on(chosen, **changes):
     "Those options that say what is trained on what, as words for a script of this folder"
-    names = ("data", "classes", "photos_per_class", "test_photos_per_class", "seed", "backbone", "weights", "image_size")
-    values = {name: getattr(chosen, name) for name in names} | {"data": folder_of(chosen.data)} | changes
-    return [word for name, value in values.items() for word in ("--" + name.replace("_", "-"), value)]
+    names = (
+        "data",
+        "classes",
+        "photos_per_class",
+        "test_photos_per_class",
+        "seed",
+        "backbone",
+        "weights",
+        "image_size",
+    )
+    values = (
+        {name: getattr(chosen, name) for name in names} | {"data": folder_of(chosen.data)} | changes
+    )
+    return [
+        word for name, value in values.items() for word in ("--" + name.replace("_", "-"), value)
+    ]
 
 
 def in_turn(alternatives, repeats):
@@ -89,7 +141,9 @@ def process(command, **environment):
         started.returncode = os.waitstatus_to_exitcode(status)
         if started.returncode:
             text = said.read_text(errors="replace")[-4000:]
-            raise SystemExit(f"{' '.join(words)} ended with exit code {started.returncode}:\n{text}")
+            raise SystemExit(
+                f"{' '.join(words)} ended with exit code {started.returncode}:\n{text}"
+            )
         result = json.loads(answer.read_text()) if answer.exists() else None
         unit = 1e6 if sys.platform == "darwin" else 1e3  # macOS counts bytes, Linux kibibytes
         return {"seconds": passed, "megabytes": usage.ru_maxrss * 1.024 / unit if unit == 1e3 else usage.ru_maxrss / unit,
@@ -130,7 +184,11 @@ def some_of(data, classes=0, photos=0, seed=None, test_photos=0):
     import numpy as np
 
     count = len(data.class_names)
-    kept = np.unique(np.linspace(0, count - 1, classes).astype(int)) if 0 < classes < count else np.arange(count)
+    kept = (
+        np.unique(np.linspace(0, count - 1, classes).astype(int))
+        if 0 < classes < count
+        else np.arange(count)
+    )
     random = None if seed is None else np.random.default_rng(seed)
 
     def cut(split, most):
@@ -159,7 +217,9 @@ def to_decide_on(data, photos=0):
     for label in range(len(data.class_names)):
         members = random.permutation(np.flatnonzero(data.train.labels == label))
         cut[members[: min(photos or max(tests[label], 1), len(members) // 2)]] = True
-    return replace(data, train=data.train.take(~cut), test=data.test.take(slice(0, 0))), data.train.take(cut)
+    return replace(
+        data, train=data.train.take(~cut), test=data.test.take(slice(0, 0))
+    ), data.train.take(cut)
 
 
 def load(chosen):
@@ -167,14 +227,22 @@ def load(chosen):
     from foodvision.data import load_data
 
     seed = None if chosen.seed < 0 else chosen.seed
-    return some_of(load_data(chosen.data), chosen.classes, chosen.photos_per_class, seed, chosen.test_photos_per_class)
+    return some_of(
+        load_data(chosen.data),
+        chosen.classes,
+        chosen.photos_per_class,
+        seed,
+        chosen.test_photos_per_class,
+    )
 
 
 def load_to_decide(chosen):
     "All photos of the classes that the options ask for but test photos, and apart from them the validation photos to decide on"
     from foodvision.data import load_data
 
-    return to_decide_on(some_of(load_data(chosen.data), chosen.classes), chosen.validation_photos_per_class)
+    return to_decide_on(
+        some_of(load_data(chosen.data), chosen.classes), chosen.validation_photos_per_class
+    )
 
 
 def folder_of(source):
@@ -192,14 +260,23 @@ def describe(data):
 
     width, height = np.median(data.train.photo_sizes(), axis=0).astype(int)
     counts = {name: len(split) for name, split in data.splits.items()}
-    return {"name": data.name, "classes": len(data.class_names), **counts, "pixels": f"{width} x {height}"}
+    return {
+        "name": data.name,
+        "classes": len(data.class_names),
+        **counts,
+        "pixels": f"{width} x {height}",
+    }
 
 
 class Report:
     "Tables, targets and remarks of one benchmark, written as Markdown, JSON and a picture"
 
     def __init__(self, name, title, settings, data=None):
-        kept = {key: value for key, value in vars(settings).items() if key not in ("out", "data", "json", "python")}
+        kept = {
+            key: value
+            for key, value in vars(settings).items()
+            if key not in ("out", "data", "json", "python")
+        }
         self.name, self.out = name, Path(settings.out)
         self.content = {
             "benchmark": name, "title": title, "date": time.strftime("%Y-%m-%d %H:%M"), "settings": kept,
@@ -218,7 +295,9 @@ class Report:
             if better == "more":
                 compared = {"more": mean_with_interval([mine - other for mine, other in pairs])}
             else:
-                times = [other / mine if better == "lower" else mine / other for mine, other in pairs]
+                times = [
+                    other / mine if better == "lower" else mine / other for mine, other in pairs
+                ]
                 compared = {"times": _spread(times)}
             rows.append({"name": name, **_spread(measured), **compared, "values": _round(measured)})
         self.content["tables"].append(
@@ -230,7 +309,9 @@ class Report:
         "Add what was aimed at, with what was reached"
         met = measured >= at_least if at_most is None else measured <= at_most
         bound = f"at least {at_least:g}" if at_most is None else f"at most {at_most:g}"
-        self.content["targets"].append({"what": what, "target": bound, "measured": _round(measured), "met": bool(met)})
+        self.content["targets"].append(
+            {"what": what, "target": bound, "measured": _round(measured), "met": bool(met)}
+        )
 
     def remark(self, text):
         "Add a sentence, and print it"
@@ -262,7 +343,11 @@ def _round(value):
 
 def _spread(values):
     "Median, lowest and highest"
-    return dict(zip(("median", "low", "high"), _round([statistics.median(values), min(values), max(values)])))
+    return dict(
+        zip(
+            ("median", "low", "high"), _round([statistics.median(values), min(values), max(values)])
+        )
+    )
 
 
 def mean_with_interval(values):
@@ -270,7 +355,11 @@ def mean_with_interval(values):
     from scipy.stats import t as student
 
     mean = statistics.fmean(values)
-    half = student.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0
+    half = (
+        student.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+        if len(values) > 1
+        else 0
+    )
     return dict(zip(("mean", "low", "high"), _round([mean, mean - half, mean + half])))
 
 
@@ -287,18 +376,31 @@ def markdown(content):
     if content["targets"]:
         rows = [f"| {t['what']} | {t['target']} | {number(t['measured'])} | {'yes' if t['met'] else 'no'} |"
                 for t in content["targets"]]  # fmt: skip
-        parts += ["\n".join(["| what was aimed at | target | measured | met |", "| :- | -: | -: | :- |", *rows])]
+        parts += [
+            "\n".join(
+                ["| what was aimed at | target | measured | met |", "| :- | -: | -: | :- |", *rows]
+            )
+        ]
     return "\n\n".join(parts + content["remarks"]) + "\n"
 
 
 def markdown_table(table):
     "One table: an alternative a row"
     more = table["better"] == "more"
-    compared = f"more than {table['baseline']} (95 % interval)" if more else f"times better than {table['baseline']}"
-    lines = [f"| | {table['unit']}, median | lowest to highest | {compared} |", "| :- | -: | -: | -: |"]
+    compared = (
+        f"more than {table['baseline']} (95 % interval)"
+        if more
+        else f"times better than {table['baseline']}"
+    )
+    lines = [
+        f"| | {table['unit']}, median | lowest to highest | {compared} |",
+        "| :- | -: | -: | -: |",
+    ]
     for row in table["rows"]:
         spread = f"{number(row['low'])} to {number(row['high'])}"
-        lines.append(f"| {row['name']} | {number(row['median'])} | {spread} | {_compared(row, table)} |")
+        lines.append(
+            f"| {row['name']} | {number(row['median'])} | {spread} | {_compared(row, table)} |"
+        )
     return "\n".join(lines)
 
 
@@ -317,7 +419,9 @@ def conditions(content):
     "What was measured on what, in one sentence"
     device, data, settings = content["machine"], content["data"], content["settings"]
     accelerators = ", ".join(gpu["name"] for gpu in device["accelerators"]) or "no accelerator"
-    versions = ", ".join(f"{name} {version}" for name, version in device["versions"].items() if name != "foodvision")
+    versions = ", ".join(
+        f"{name} {version}" for name, version in device["versions"].items() if name != "foodvision"
+    )
     words = [f"{content['date']} on {device['processor']}, {device['cores']} cores, {device['memory_gigabytes']} GB, "
              f"{accelerators}; {versions}"]  # fmt: skip
     if data:
@@ -349,7 +453,11 @@ def plot(content):
             axes.plot(row["values"], [place] * len(row["values"]), "o", color="black", markersize=3)
             axes.annotate(f" {number(row['median'])}", (max(row["values"]), place), (4, 0), textcoords="offset points",
                           va="center", fontsize=9)  # fmt: skip
-        axes.set(yticks=range(len(table["rows"])), yticklabels=[row["name"] for row in table["rows"]], xlabel=table["unit"])
+        axes.set(
+            yticks=range(len(table["rows"])),
+            yticklabels=[row["name"] for row in table["rows"]],
+            xlabel=table["unit"],
+        )
         axes.set_title(table["title"], fontsize=10, loc="left")
         axes.invert_yaxis()
         axes.margins(x=0.12)

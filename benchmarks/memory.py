@@ -3,6 +3,7 @@
 Many photos are few: each of a hundred drawn ones stands under hundreds of names, as hard links in a temporary folder. No
 accuracy is measured.
 """
+
 import json
 import os
 import re
@@ -26,7 +27,7 @@ SIZE = 64
 
 def work(kind, folder):
     "The work that a process does to be measured"
-    import foodvision.checking
+    import foodvision.check
     import foodvision.data
 
     if kind == "import":
@@ -34,7 +35,7 @@ def work(kind, folder):
     data = foodvision.data.load_data(folder)
     result = {"photos": sum(map(len, data.splits.values())), "fingerprint": data.fingerprint()}
     if kind == "check":
-        result["findings"] = len(foodvision.checking.check_data(data, progress=False))
+        result["findings"] = len(foodvision.check.check_data(data, progress=False))
     if kind in ("decode", "batches"):
         import foodvision.pipeline as pipeline  # and TensorFlow with it
 
@@ -71,7 +72,9 @@ def make_links(folder, count):
     for number in range(100):
         originals.append(folder / "originals" / f"{number}.jpg")
         originals[-1].parent.mkdir(parents=True, exist_ok=True)
-        draw_dish(["pizza", "sushi", "donuts", "macarons"][number % 4], number, (96, 96)).save(originals[-1])
+        draw_dish(["pizza", "sushi", "donuts", "macarons"][number % 4], number, (96, 96)).save(
+            originals[-1]
+        )
     photos = folder / "photos"
     for number in range(count):
         place = photos / f"class_{number % 10}" / f"{number // 1000:04d}_{number:07d}.jpg"
@@ -84,14 +87,20 @@ def make_links(folder, count):
 def measure_growth(report, chosen, counts):
     "Peaks for each kind of work and number of photos"
     peaks, grown = {}, {}
-    kinds = [kind for kind in WORK if kind in ("import", chosen.only or kind)][: 3 if chosen.quick else None]
+    kinds = [kind for kind in WORK if kind in ("import", chosen.only or kind)][
+        : 3 if chosen.quick else None
+    ]
     with tempfile.TemporaryDirectory(dir=chosen.folder or None) as folder:
         places = {count: make_links(Path(folder) / str(count), count) for count in counts}
         runs = {(kind, count): [sys.executable, __file__, "--work", kind, "--folder", place, "--json", "{json}"]
                 for kind in kinds for count, place in places.items() if kind != "import" or count == counts[0]}  # fmt: skip
         cache = {"XDG_CACHE_HOME": folder}
         measured = measure.in_turn(
-            {key: lambda words=words: measure.process(words, **cache) for key, words in runs.items()}, chosen.repeats
+            {
+                key: lambda words=words: measure.process(words, **cache)
+                for key, words in runs.items()
+            },
+            chosen.repeats,
         )
     for (kind, count), found in measured.items():
         name = "modules alone" if kind == "import" else f"{kind}, {count:,} photos"
@@ -112,14 +121,28 @@ def measure_demo(report, chosen):
              chosen.image_size, "--feature-epochs", 5, "--fine-tune-epochs", 2, "--no-evaluate"]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         found = measure.process([*words, "--run", f"{folder}/run"])
-    report.table("The demo's training", "MB", {"make demo, peak memory": [found["megabytes"]]}, "make demo, peak memory")
+    report.table(
+        "The demo's training",
+        "MB",
+        {"make demo, peak memory": [found["megabytes"]]},
+        "make demo, peak memory",
+    )
 
 
 def main():
     parser = measure.options(__doc__.splitlines()[0], repeats=2)
-    parser.add_argument("--photos", type=int, default=100_000, help="the most photos (default: 100000)")
-    parser.add_argument("--only", default="", choices=["", *WORK], help="only this kind of work (default: all, and the demo)")
-    parser.add_argument("--name", default="memory", help="name of the files written (default: memory)")
+    parser.add_argument(
+        "--photos", type=int, default=100_000, help="the most photos (default: 100000)"
+    )
+    parser.add_argument(
+        "--only",
+        default="",
+        choices=["", *WORK],
+        help="only this kind of work (default: all, and the demo)",
+    )
+    parser.add_argument(
+        "--name", default="memory", help="name of the files written (default: memory)"
+    )
     parser.add_argument("--folder", default="", help="where the temporary folder of photos is made")
     parser.add_argument("--work", default="", choices=["", *WORK], help="for this script itself")
     parser.add_argument("--json", default="", help="for this script itself")
@@ -131,7 +154,9 @@ def main():
         time.sleep(0.05)
         Path(chosen.json).write_text(json.dumps({**result, "own_megabytes": peak.megabytes}))
         return
-    counts = [200, 400] if chosen.quick else [chosen.photos // 100, chosen.photos // 10, chosen.photos]
+    counts = (
+        [200, 400] if chosen.quick else [chosen.photos // 100, chosen.photos // 10, chosen.photos]
+    )
     if chosen.quick:
         chosen.repeats = 1
     report = measure.Report(chosen.name, "Memory", chosen)

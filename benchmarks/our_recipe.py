@@ -4,6 +4,7 @@
 the head's epochs. `stage_2` is decoding for augmentation and fine-tuning. Building the model is apart in both recipes.
 Validation photos cut from the training photos choose the head and the best epoch; test photos only measure what came of it.
 """
+
 import json
 import tempfile
 import time
@@ -38,7 +39,9 @@ def train_recipe(data, config):
         if config.fine_tune_epochs:
             begun = time.perf_counter()
             if config.augment:
-                training = decode_split(data.train, round(config.image_size * 9 / 8), progress=False)
+                training = decode_split(
+                    data.train, round(config.image_size * 9 / 8), progress=False
+                )
             fine_tune(run, model, training, validation, stop)
             result["stages"]["fine_tuning"] = {"seconds": time.perf_counter() - begun}
             result["stages"]["fine_tuning"].update(_test_scores(run, data, config))
@@ -56,14 +59,18 @@ def _test_scores(run, data, config):
     from foodvision.pipeline import decode_split, evaluation_batches
 
     test = decode_split(data.test, config.image_size, progress=False)
-    scores = load_model(run.model_path).predict(evaluation_batches(test, config.batch_size), verbose=0)
+    scores = load_model(run.model_path).predict(
+        evaluation_batches(test, config.batch_size), verbose=0
+    )
     return measure.test_scores(scores, test.labels)
 
 
 def main():
     parser = measure.options(__doc__.splitlines()[0])
     parser.add_argument("--feature-epochs", type=int, default=3, help="stage 1 (default: 3)")
-    parser.add_argument("--fine-tune-epochs", type=int, default=5, help="stage 2; 0 leaves it out (default: 5)")
+    parser.add_argument(
+        "--fine-tune-epochs", type=int, default=5, help="stage 2; 0 leaves it out (default: 5)"
+    )
     parser.add_argument("--json", default="", help="write the result to this file")
     chosen = parser.parse_args()
     from foodvision.run import Config

@@ -3,6 +3,7 @@
 Run by `peers.py` with the Python of an environment that holds requirements.txt. It watches 15 % of the training photos; the test
 photos are read once, at the end.
 """
+
 import json
 import time
 from pathlib import Path
@@ -46,10 +47,21 @@ def main():
         batch_tfms=aug_transforms(),
     )  # fmt: skip
     watch = Seconds()
-    learner = vision_learner(data, "tf_efficientnet_lite0", pretrained=False, metrics=accuracy, cbs=watch)
+    learner = vision_learner(
+        data, "tf_efficientnet_lite0", pretrained=False, metrics=accuracy, cbs=watch
+    )
     if chosen.weights == "imagenet":
-        body = learner.model[0].model  # all but the classifier, whose two tensors come last in the file
-        body.load_state_dict(dict(zip(body.state_dict(), torch.load(weights_file(), map_location="cpu", weights_only=True).values())))
+        body = learner.model[
+            0
+        ].model  # all but the classifier, whose two tensors come last in the file
+        body.load_state_dict(
+            dict(
+                zip(
+                    body.state_dict(),
+                    torch.load(weights_file(), map_location="cpu", weights_only=True).values(),
+                )
+            )
+        )
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(chosen.fine_tune_epochs, freeze_epochs=chosen.feature_epochs)
     epochs = chosen.feature_epochs, chosen.fine_tune_epochs
@@ -59,7 +71,9 @@ def main():
     with learner.no_bar():
         right = float(learner.validate(dl=test)[1])
     versions = {"fastai": fastai.__version__, "torch": torch.__version__, "timm": timm.__version__}
-    Path(chosen.json).write_text(json.dumps({"stages": stages, "test_accuracy": right, "versions": versions}))
+    Path(chosen.json).write_text(
+        json.dumps({"stages": stages, "test_accuracy": right, "versions": versions})
+    )
 
 
 if __name__ == "__main__":

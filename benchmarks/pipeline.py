@@ -4,6 +4,7 @@ All in one process, in turn. "Raw decoding" is Pillow on all cores, its pixels t
 on a real training: the time in which the model has nothing to compute because its next batch is not there. Only training
 photos are read, and no accuracy is measured.
 """
+
 import io
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -84,7 +85,9 @@ def compiled(chosen, class_count, policy="float32", all_layers=True):
     from foodvision.model import build_model, unfreeze
     from foodvision.precision import scaled_optimizer
 
-    model = build_model(chosen.backbone, class_count, chosen.image_size, chosen.weights, policy=policy)
+    model = build_model(
+        chosen.backbone, class_count, chosen.image_size, chosen.weights, policy=policy
+    )
     if all_layers:
         unfreeze(model)
     model.compile(scaled_optimizer(keras.optimizers.Adam(1e-4), policy), "sparse_categorical_crossentropy",
@@ -113,8 +116,12 @@ def measure_rates(report, chosen, data, batch_size):
     from foodvision.pipeline import decode_split, throughput, training_batches
 
     size, split, wait = chosen.image_size, data.train, 0.1 if chosen.quick else 1.0
-    many = split.take(np.tile(np.arange(len(split)), 1 if chosen.quick else max(1, 2000 // len(split))))
-    plain, larger = (decode_split(split, side, progress=False) for side in (size, round(size * 9 / 8)))
+    many = split.take(
+        np.tile(np.arange(len(split)), 1 if chosen.quick else max(1, 2000 // len(split)))
+    )
+    plain, larger = (
+        decode_split(split, side, progress=False) for side in (size, round(size * 9 / 8))
+    )
     values = measure.in_turn({
         "tutorial's chain": lambda: once(tutorial_batches([split], size), len(split)),
         "raw decoding, whole": lambda: raw_decode(many),
@@ -123,13 +130,24 @@ def measure_rates(report, chosen, data, batch_size):
         "ours, later epochs": lambda: throughput(training_batches(plain, batch_size, 42, size, augment=False), wait),
         "ours, later epochs, augmented": lambda: throughput(training_batches(larger, batch_size, 42, size), wait),
     }, chosen.repeats)  # fmt: skip
-    rows = report.table("How fast photos come, without a model", "photos/s", values, "tutorial's chain", "higher")
+    rows = report.table(
+        "How fast photos come, without a model", "photos/s", values, "tutorial's chain", "higher"
+    )
     for name in ("raw decoding, whole", "raw decoding, reduced scale"):
         shares = sorted(ours / raw for ours, raw in zip(values["ours, first epoch"], values[name]))
         report.target(f"first epoch, as a share of {name}", shares[len(shares) // 2], 0.8)
-    report.target("later epochs: times the tutorial's chain", rows["ours, later epochs"]["times"]["median"], 15)
+    report.target(
+        "later epochs: times the tutorial's chain",
+        rows["ours, later epochs"]["times"]["median"],
+        15,
+    )
     parts = measure.in_turn(processor_times(split, size), chosen.repeats)
-    spent = report.table("A photo's way into the first epoch", "µs of one core", parts, "decoding it at a reduced scale")
+    spent = report.table(
+        "A photo's way into the first epoch",
+        "µs of one core",
+        parts,
+        "decoding it at a reduced scale",
+    )
     read, _, reduced, scaled = (row["median"] for row in spent.values())
     report.remark(f"Decoding at a reduced scale is {(read + reduced) / (read + scaled):.0%} of reading and decoding to the model's "
                   f"pixels, so no first epoch can come closer to it; reading the file is {read / (read + scaled):.0%}.")  # fmt: skip
@@ -158,14 +176,33 @@ def measure_waiting(report, chosen, data, larger, batch_size, rows):
     "How long the model waits in a real training: the head alone, as in the tutorial's stage 1, and all layers"
     fed = chains(chosen, data, larger, batch_size)
     some = dict(list(fed.items())[:3])
-    for title, all_layers, batches in (("the head on the frozen backbone", False, fed), ("all layers", True, some)):
+    for title, all_layers, batches in (
+        ("the head on the frozen backbone", False, fed),
+        ("all layers", True, some),
+    ):
         if chosen.quick and all_layers:
             continue
         model = compiled(chosen, len(data.class_names), all_layers=all_layers)
-        rates, waits = train_in_turn(model, batches, 1 if chosen.quick else len(data.train) // batch_size, chosen.repeats)
-        trained = report.table(f"An epoch of training {title}, by what feeds it", "photos/s", rates, "tutorial's chain", "higher")
-        waited = report.table(f"Share of that epoch in which the model waits ({title})", "% of the time", waits, "tutorial's chain")
-        faster = rows["ours, later epochs, augmented"]["median"] / trained["one batch, again and again"]["median"]
+        rates, waits = train_in_turn(
+            model, batches, 1 if chosen.quick else len(data.train) // batch_size, chosen.repeats
+        )
+        trained = report.table(
+            f"An epoch of training {title}, by what feeds it",
+            "photos/s",
+            rates,
+            "tutorial's chain",
+            "higher",
+        )
+        waited = report.table(
+            f"Share of that epoch in which the model waits ({title})",
+            "% of the time",
+            waits,
+            "tutorial's chain",
+        )
+        faster = (
+            rows["ours, later epochs, augmented"]["median"]
+            / trained["one batch, again and again"]["median"]
+        )
         ours, theirs = (waited[name]["median"] for name in ("ours, augmented", "tutorial's chain"))
         report.remark(f"Training {title}: our pipeline, augmentation included, is {measure.number(faster)} times faster than the "
                       f"model. The model waits {measure.number(ours)} % of the time for ours, {measure.number(theirs)} % for the "
@@ -175,11 +212,18 @@ def measure_waiting(report, chosen, data, larger, batch_size, rows):
 def train_in_turn(model, fed, steps, repeats):
     "Photos a second and percent of waiting by what feeds the model, round by round"
     for batches in fed.values():
-        model.train_on_batch(*next(iter(batches)))  # compiles; the tutorial's chain delivers float32, ours uint8
-    epochs = {name: lambda batches=batches: training_rate(model, batches, steps) for name, batches in fed.items()}
+        model.train_on_batch(
+            *next(iter(batches))
+        )  # compiles; the tutorial's chain delivers float32, ours uint8
+    epochs = {
+        name: lambda batches=batches: training_rate(model, batches, steps)
+        for name, batches in fed.items()
+    }
     measured = measure.in_turn(epochs, repeats)
     rates = {name: [rate for rate, _ in pairs] for name, pairs in measured.items()}
-    return rates, {name: [max(100 * share, 0.01) for _, share in pairs] for name, pairs in measured.items()}
+    return rates, {
+        name: [max(100 * share, 0.01) for _, share in pairs] for name, pairs in measured.items()
+    }
 
 
 def measure_precision(report, chosen, data, batch_size):
@@ -201,13 +245,18 @@ def measure_precision(report, chosen, data, batch_size):
                 model.train_on_batch(*batch)
             return steps * batch_size / (time.perf_counter() - start)
 
-        values = measure.in_turn({name: lambda model=model: rate(model) for name, model in models.items()}, chosen.repeats)
+        values = measure.in_turn(
+            {name: lambda model=model: rate(model) for name, model in models.items()},
+            chosen.repeats,
+        )
         report.table(f"Mixed precision, training {title}", "photos/s", values, "float32", "higher")
 
 
 def main():
     parser = measure.options(__doc__.splitlines()[0], repeats=3)
-    parser.add_argument("--name", default="pipeline", help="name of the files written (default: pipeline)")
+    parser.add_argument(
+        "--name", default="pipeline", help="name of the files written (default: pipeline)"
+    )
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.repeats = 1

@@ -4,6 +4,7 @@ Both train once a round, each in a process of its own, on training photos drawn 
 and its best epoch on validation photos cut from the training photos, the tutorial's watches 15 % of the test photos. The test
 photos say how good each is in the end, and no default is decided by that. Building the model is left out on both sides.
 """
+
 import statistics
 import tempfile
 
@@ -15,9 +16,18 @@ TUTORIAL, HEAD = "the tutorial's recipe", "{}, stage 1 alone"
 def main():
     parser = measure.options(__doc__.splitlines()[0], repeats=3)
     parser.add_argument("--fine-tune-epochs", type=int, default=2, help="ours (default: 2)")
-    parser.add_argument("--longer", type=int, default=0, help="also train ours for so many epochs of stage 2 (default: no)")
-    parser.add_argument("--tutorial-epochs", type=int, default=100, help="the tutorial's, at most (default: 100)")
-    parser.add_argument("--name", default="recipe", help="name of the files written (default: recipe)")
+    parser.add_argument(
+        "--longer",
+        type=int,
+        default=0,
+        help="also train ours for so many epochs of stage 2 (default: no)",
+    )
+    parser.add_argument(
+        "--tutorial-epochs", type=int, default=100, help="the tutorial's, at most (default: 100)"
+    )
+    parser.add_argument(
+        "--name", default="recipe", help="name of the files written (default: recipe)"
+    )
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.repeats = chosen.fine_tune_epochs = chosen.tutorial_epochs = 1
@@ -30,9 +40,13 @@ def main():
         words = measure.passed_on(chosen, seed=next(rounds[name]), feature_epochs=1 if chosen.quick else stage_1,
                                   fine_tune_epochs=epochs[name])  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:  # nothing is cached before
-            return measure.process(measure.python_files(script, *words), XDG_CACHE_HOME=folder)["result"]
+            return measure.process(measure.python_files(script, *words), XDG_CACHE_HOME=folder)[
+                "result"
+            ]
 
-    measured = measure.in_turn({name: lambda name=name: train(name) for name in epochs}, chosen.repeats)
+    measured = measure.in_turn(
+        {name: lambda name=name: train(name) for name in epochs}, chosen.repeats
+    )
     chosen.seed = 0
     shown = measure.load(chosen)
     write(measure.Report(chosen.name, "Time to accuracy", chosen, shown), measured, shown)
@@ -58,7 +72,12 @@ def write(report, measured, data):
             report.target(what, rows[name]["times"]["median"], 3)
     ours, theirs = (spent[HEAD.format(name)] for name in ("foodvision", TUTORIAL))
     faster = [their / our for our, their in zip(ours, theirs)]
-    gained = [our - their for our, their in zip(*(scores["test_accuracy"][HEAD.format(name)] for name in ("foodvision", TUTORIAL)))]
+    gained = [
+        our - their
+        for our, their in zip(
+            *(scores["test_accuracy"][HEAD.format(name)] for name in ("foodvision", TUTORIAL))
+        )
+    ]
     what = f"foodvision's stage 1: times the speed of the tutorial's, at {statistics.fmean(gained):+.1f} points of top-1"
     report.target(what, statistics.median(faster), 2)
     report.write()
@@ -66,7 +85,9 @@ def write(report, measured, data):
 
 def _how_it_ended(epochs, most):
     "Whether the tutorial's stage 2 stopped by itself, round by round"
-    said = [f"{count} ({'cut off there' if count == most else 'stopped by itself'})" for count in epochs]
+    said = [
+        f"{count} ({'cut off there' if count == most else 'stopped by itself'})" for count in epochs
+    ]
     return f"Epochs of the tutorial's stage 2: {', '.join(said)}."
 
 

@@ -6,6 +6,7 @@ all layers, batch norm's scales and offsets too (Adam, 1e-4; early stopping afte
 after 2). What the tutorial leaves out is done after each stage: the accuracy on all test photos. Its validation photos are
 among them, and they chose when to stop, so that accuracy flatters it a little.
 """
+
 import json
 import tempfile
 import time
@@ -22,14 +23,20 @@ def tutorial_batches(splits, image_size, shuffle=True, parallel=True, prefetch=T
     import tensorflow as tf
 
     photos = [(split, i) for split in splits for i in range(len(split))]
-    order = np.random.default_rng(seed).permutation(len(photos))  # TFDS stores its records in a shuffled order
+    order = np.random.default_rng(seed).permutation(
+        len(photos)
+    )  # TFDS stores its records in a shuffled order
     labels = np.concatenate([split.labels for split in splits])[order]
     if all(split.path(0) for split in splits):
         paths = [str(split.path(i)) for split, i in (photos[k] for k in order)]
-        encoded = tf.data.Dataset.from_tensor_slices((paths, labels)).map(lambda path, label: (tf.io.read_file(path), label))
+        encoded = tf.data.Dataset.from_tensor_slices((paths, labels)).map(
+            lambda path, label: (tf.io.read_file(path), label)
+        )
     else:  # records have no paths: read in Python, decoded as the others are
         rows = lambda: ((photos[k][0].read(photos[k][1]), label) for k, label in zip(order, labels))
-        encoded = tf.data.Dataset.from_generator(rows, output_signature=(tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int32)))
+        encoded = tf.data.Dataset.from_generator(
+            rows, output_signature=(tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int32))
+        )
 
     def decode(photo, label):
         image = tf.io.decode_image(photo, channels=3, expand_animations=False)
@@ -42,7 +49,16 @@ def tutorial_batches(splits, image_size, shuffle=True, parallel=True, prefetch=T
     return batches.prefetch(tf.data.AUTOTUNE) if prefetch else batches
 
 
-def train_recipe(data, backbone, weights, image_size, feature_epochs=3, fine_tune_epochs=100, policy="auto", seed=42):
+def train_recipe(
+    data,
+    backbone,
+    weights,
+    image_size,
+    feature_epochs=3,
+    fine_tune_epochs=100,
+    policy="auto",
+    seed=42,
+):
     "Both stages; seconds, epochs and accuracy of each, and the accuracy on all test photos"
     import keras
     import numpy as np
@@ -62,10 +78,18 @@ def train_recipe(data, backbone, weights, image_size, feature_epochs=3, fine_tun
 
     def fit(name, epochs, learning_rate, callbacks):
         optimizer = scaled_optimizer(keras.optimizers.Adam(learning_rate), policy)
-        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+        model.compile(
+            optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
+        )
         begun = time.perf_counter()
-        history = model.fit(training, epochs=epochs, validation_data=watched, callbacks=callbacks,
-                            verbose=0, shuffle=False).history
+        history = model.fit(
+            training,
+            epochs=epochs,
+            validation_data=watched,
+            callbacks=callbacks,
+            verbose=0,
+            shuffle=False,
+        ).history
         spent = time.perf_counter() - begun
         result["stages"][name] = {"seconds": spent, "epochs": len(history["loss"]), "history": {
             key: [round(float(value), 4) for value in values] for key, values in history.items()}}  # fmt: skip
@@ -88,8 +112,15 @@ def train_recipe(data, backbone, weights, image_size, feature_epochs=3, fine_tun
 def main():
     parser = measure.options(__doc__.splitlines()[0])
     parser.add_argument("--feature-epochs", type=int, default=3, help="stage 1 (default: 3)")
-    parser.add_argument("--fine-tune-epochs", type=int, default=100, help="stage 2, at most; 0 leaves it out (default: 100)")
-    parser.add_argument("--policy", default="auto", help="dtype policy, as in `foodvision train` (default: auto)")
+    parser.add_argument(
+        "--fine-tune-epochs",
+        type=int,
+        default=100,
+        help="stage 2, at most; 0 leaves it out (default: 100)",
+    )
+    parser.add_argument(
+        "--policy", default="auto", help="dtype policy, as in `foodvision train` (default: auto)"
+    )
     parser.add_argument("--json", default="", help="write the result to this file")
     chosen = parser.parse_args()
     data = measure.load(chosen)

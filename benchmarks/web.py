@@ -4,6 +4,7 @@
 the same model, one thread each and every file from this machine, in both variants of LiteRT.js and in ONNX Runtime Web, for
 which tf2onnx converts it (`pip install 'foodvision[export]'`). Chromium and playwright are needed.
 """
+
 import argparse
 import functools
 import gzip
@@ -21,7 +22,12 @@ from pathlib import Path
 import measure
 
 BROWSERS = "chromium chromium-browser google-chrome google-chrome-stable".split()
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-dev-shm-usage",
+]
 ONNX_RUNTIME = ("onnxruntime-web", "1.30.0",
                 "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==")  # fmt: skip
 HTML = '<!DOCTYPE html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="go.js"></script><body>'
@@ -42,7 +48,9 @@ const unpacked = async (url) => {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 };
 """
-LITERT = UNPACK + """
+LITERT = (
+    UNPACK
+    + """
 import { Tensor, loadAndCompile, loadLiteRt } from "./index.js";
 self.Module = { wasmBinary: await unpacked("NAME.wasm.gz"), print() {}, printErr() {} };
 await loadLiteRt(new URL("NAME.js", import.meta.url).href);
@@ -54,8 +62,12 @@ const ask = async (pixels) => {
   for (const output of Object.values(outputs)) output.delete();
   return said;
 };
-""" + TIMING
-ONNX = UNPACK + """
+"""
+    + TIMING
+)
+ONNX = (
+    UNPACK
+    + """
 import * as ort from "./ort.wasm.min.mjs";
 ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmBinary = await unpacked("ort-wasm-simd-threaded.wasm.gz");
@@ -64,15 +76,23 @@ const ask = async (pixels) => {
   const outputs = await session.run({ [session.inputNames[0]]: new ort.Tensor("uint8", pixels, [1, SIDE, SIDE, 3]) });
   return [...outputs[session.outputNames.at(-1)].data]; // as in the LiteRT file, the probabilities come last
 };
-""" + TIMING
+"""
+    + TIMING
+)
 
 
 def options():
     "What every benchmark has that needs no data"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=7, help="rounds (default: 7)")
-    parser.add_argument("--out", default="runs/benchmarks", help="folder to write to (default: runs/benchmarks)")
-    parser.add_argument("--quick", action="store_true", help="as little as shows that it works; its figures mean nothing")
+    parser.add_argument(
+        "--out", default="runs/benchmarks", help="folder to write to (default: runs/benchmarks)"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="as little as shows that it works; its figures mean nothing",
+    )
     return parser.parse_args()
 
 
@@ -86,7 +106,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def served(folder):
     "The address of a folder on this machine"
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=folder)
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -122,9 +144,13 @@ def visit_page(browser, address, photos, calls):
         times = []
         for _ in range(calls + 2):
             page.evaluate("document.documentElement.dataset.state = 'waiting'")
-            page.locator("#file").set_input_files({"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": content})
+            page.locator("#file").set_input_files(
+                {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": content}
+            )
             page.locator("html[data-state=answered]").wait_for(state="attached", timeout=60_000)
-            times.append(float(page.locator(".answer .small").inner_text().split(" ms")[0].split()[-1]))
+            times.append(
+                float(page.locator(".answer .small").inner_text().split(" ms")[0].split()[-1])
+            )
         found[name] = statistics.median(times[2:])
     alone = """async (calls) => {
         const model = await foodvision.loading, times = [];
@@ -142,17 +168,30 @@ def visit_page(browser, address, photos, calls):
 
 def measure_page(report, chosen, browser, folder):
     "The exported page: what a visitor waits for"
-    photos = {"answer to a photo of 512 x 384": photo(512, 384), "answer to a photo of 4000 x 3000": photo(4000, 3000)}
+    photos = {
+        "answer to a photo of 512 x 384": photo(512, 384),
+        "answer to a photo of 4000 x 3000": photo(4000, 3000),
+    }
     with served(folder) as address:
         visits = []
         for turn in range(chosen.repeats):
             visits.append(visit_page(browser, address, photos, 1 if chosen.quick else 9))
             print(f"  visit {turn + 1} of {chosen.repeats}", file=sys.stderr, flush=True)
     values = {name: [visit[name] for visit in visits] for name in visits[0]}
-    rows = report.table("A visit to the page, nothing cached before", "ms", values, "the model alone")
-    report.target("weight of the page, its runtime, model and examples: MB", megabytes(folder), at_most=15)
-    report.target("from the address to ready: ms", rows["from the address to ready"]["median"], at_most=3000)
-    report.target("warm answer to a photo of 512 x 384: ms", rows["answer to a photo of 512 x 384"]["median"], at_most=150)
+    rows = report.table(
+        "A visit to the page, nothing cached before", "ms", values, "the model alone"
+    )
+    report.target(
+        "weight of the page, its runtime, model and examples: MB", megabytes(folder), at_most=15
+    )
+    report.target(
+        "from the address to ready: ms", rows["from the address to ready"]["median"], at_most=3000
+    )
+    report.target(
+        "warm answer to a photo of 512 x 384: ms",
+        rows["answer to a photo of 512 x 384"]["median"],
+        at_most=150,
+    )
 
 
 def halved(model):
@@ -166,7 +205,9 @@ def halved(model):
         if values.dtype == np.float32 and values.size > 256:
             name = constant.name
             constant.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-            model.graph.node.insert(0, helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+            model.graph.node.insert(
+                0, helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+            )
     return model
 
 
@@ -184,9 +225,13 @@ def runtimes(page, place):
         for file in ("index.js", "wasm-utils.js"):
             shutil.copy(page / "litert" / file, folder / file)
         shutil.copy(core / "wasm" / f"{name}.js", folder / f"{name}.js")
-        (folder / f"{name}.wasm.gz").write_bytes(gzip.compress((core / "wasm" / f"{name}.wasm").read_bytes(), 9))
+        (folder / f"{name}.wasm.gz").write_bytes(
+            gzip.compress((core / "wasm" / f"{name}.wasm").read_bytes(), 9)
+        )
         shutil.copy(page / "model.tflite", folder / "model.tflite")
-        (folder / "go.js").write_text(LITERT.replace("NAME", name).replace("SIDE", str(facts["side"])))
+        (folder / "go.js").write_text(
+            LITERT.replace("NAME", name).replace("SIDE", str(facts["side"]))
+        )
     folder = folders["ONNX Runtime Web"] = place / "onnx"
     folder.mkdir()
     dist = npm_package(*ONNX_RUNTIME, place) / "dist"
@@ -194,7 +239,17 @@ def runtimes(page, place):
         shutil.copy(dist / file, folder / file)
     wasm = "ort-wasm-simd-threaded.wasm"
     (folder / f"{wasm}.gz").write_bytes(gzip.compress((dist / wasm).read_bytes(), 9))
-    words = [sys.executable, "-m", "tf2onnx.convert", "--tflite", page / "model.tflite", "--output", place / "model.onnx", "--opset", "18"]
+    words = [
+        sys.executable,
+        "-m",
+        "tf2onnx.convert",
+        "--tflite",
+        page / "model.tflite",
+        "--output",
+        place / "model.onnx",
+        "--opset",
+        "18",
+    ]
     subprocess.run(words, check=True, capture_output=True)
     onnx.save(halved(onnx.load(place / "model.onnx")), folder / "model.onnx")
     (folder / "go.js").write_text(ONNX.replace("SIDE", str(facts["side"])))
@@ -222,7 +277,10 @@ def measure_runtimes(report, chosen, browser, page):
 
     with tempfile.TemporaryDirectory() as place:
         folders = runtimes(page, Path(place))
-        turns = {name: functools.partial(visit_runtime, browser, folder, 5 if chosen.quick else 40) for name, folder in folders.items()}
+        turns = {
+            name: functools.partial(visit_runtime, browser, folder, 5 if chosen.quick else 40)
+            for name, folder in folders.items()
+        }
         found = measure.in_turn(turns, chosen.repeats)
         sizes = {name: [megabytes(folder)] * chosen.repeats for name, folder in folders.items()}
     first = next(iter(folders))
@@ -231,7 +289,10 @@ def measure_runtimes(report, chosen, browser, page):
                  {name: [visit[0] for visit in visits] for name, visits in found.items()}, first)  # fmt: skip
     report.table("A warm answer, one thread", "ms",
                  {name: [visit[1] for visit in visits] for name, visits in found.items()}, first)  # fmt: skip
-    apart = {name: max(abs(np.array(visit[2]) - found[first][0][2]).max() for visit in visits) for name, visits in found.items()}
+    apart = {
+        name: max(abs(np.array(visit[2]) - found[first][0][2]).max() for visit in visits)
+        for name, visits in found.items()
+    }
     others = ", ".join(f"{name} {by:.1e}" for name, by in apart.items() if name != first)
     report.remark(f"Largest difference of a probability to {first}: {others}.")
 
@@ -255,7 +316,9 @@ def main():
         if shutil.which("npm") and not chosen.quick:
             measure_runtimes(report, chosen, browser, page)
         else:
-            report.remark("Other runtimes were not measured: that needs npm, a network, and more than a quick look.")
+            report.remark(
+                "Other runtimes were not measured: that needs npm, a network, and more than a quick look."
+            )
         report.remark(f"Chromium {browser.version}, headless.")
         browser.close()
     report.write()

@@ -3,6 +3,7 @@
 `nbdev_docs` renders the same `nbs/_quarto.yml` with Quarto. This way needs Python packages only, so every check of
 the project can build the site, follow its links and open it in a browser. Run it with `make docs`.
 """
+
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ class FoodvisionSite(Site):
     "smalldocs' site with two things it leaves to Quarto: `output-file`, and addresses of this site's own pages"
 
     def read(self, src: PurePosixPath) -> Page:
-        "nbdev names a page without its chapter's number: 04_model.ipynb becomes model.html"
+        "nbdev names a page without its chapter's number: 07_model.ipynb becomes model.html"
         page = super().read(src)
         page.out = page.out.with_name(page.front.get("output-file", page.out.name))
         return page
@@ -44,7 +45,9 @@ class FoodvisionSite(Site):
 def main(root: Path) -> list[str]:
     "Build the site of the project at `root` in `root/_site` and write its README.md; returns what is wrong with it"
     config = get_config(path=root)
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `pre-render` runs `foodvision`
+    os.environ["PATH"] = (
+        f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `pre-render` runs `foodvision`
+    )
     processed = processed_notebooks(config)
     project = load(processed)
     site = FoodvisionSite(project, quiet=True)
@@ -52,7 +55,9 @@ def main(root: Path) -> list[str]:
     for page in site.out.rglob("*.html"):
         drop_unknown_anchors(page)
     for theme in site.out.glob("site_libs/themes/*.css"):
-        edit(theme, lambda text: re.sub(r"@import\s*url\([^)]*\);?", "", text))  # fonts from another host
+        edit(
+            theme, lambda text: re.sub(r"@import\s*url\([^)]*\);?", "", text)
+        )  # fonts from another host
     write_readme(config, site.out, root)
     shutil.rmtree(root / "_site", ignore_errors=True)
     shutil.copytree(site.out, root / "_site")
@@ -73,9 +78,12 @@ def edit(path: Path, change):
 
 def drop_unknown_anchors(page: Path):
     "A name that has no heading of its own (a method, a private helper) links to its page, not to an anchor there"
+
     def known(match: re.Match) -> str:
         target = (page.parent / unquote(match[1])).resolve() if match[1] else page
-        has_it = target.exists() and f'id="{unquote(match[2])}"' in target.read_text(encoding="utf-8")
+        has_it = target.exists() and f'id="{unquote(match[2])}"' in target.read_text(
+            encoding="utf-8"
+        )
         return match[0] if has_it else match[0].replace(f"#{match[2]}", "")
 
     # Only nbdev's own links, a name set as code, are mended; any other missing anchor is a fault.
@@ -109,18 +117,37 @@ def faults(site: Path) -> list[str]:
     for page, text in pages.items():
         loads = r'<(?:script|img|iframe)\b[^>]*?\bsrc="((?:https?:)?//[^"]+)|<link\b[^>]*?\brel="stylesheet"[^>]*?\bhref="(https?://[^"]+)'
         found |= {f"{page.name} loads {a or b}" for a, b in re.findall(loads, text)}
-        found |= {f"{page.name} has a picture without alt text: {tag[:60]}"
-                  for tag in re.findall(r"<img\b[^>]*>", text) if not re.search(r'\balt="[^"]+"', tag)}
+        found |= {
+            f"{page.name} has a picture without alt text: {tag[:60]}"
+            for tag in re.findall(r"<img\b[^>]*>", text)
+            if not re.search(r'\balt="[^"]+"', tag)
+        }
         lineless = re.findall(r'href="([^"]*\.py#L(?!\d)[^"]*)', text)
         found |= {f"{page.name} links to a line that does not exist: {link}" for link in lineless}
         prose = re.sub(r"<(pre|script|style)\b.*?</\1>", "", text, flags=re.S)
-        found |= {f"{page.name} shows the Markdown of a link: {raw}" for raw in re.findall(r".{30}\]\([^)]{0,40}", prose)}
-        unlinked = re.findall(r"(?<!\">)<code>((?:keras|tf|numpy|matplotlib|PIL)\.[A-Za-z][\w.]*)</code>(?!</a>)", prose)
-        found |= {f"{page.name} names {name} without a link: give it a page in documentation/links.py" for name in unlinked}
-        for path, anchor in re.findall(r'\b(?:href|src)="(?!//)([^":#?]*)[^":#]*(?:#([^":]+))?"', text):
+        found |= {
+            f"{page.name} shows the Markdown of a link: {raw}"
+            for raw in re.findall(r".{30}\]\([^)]{0,40}", prose)
+        }
+        unlinked = re.findall(
+            r"(?<!\">)<code>((?:keras|tf|numpy|matplotlib|PIL)\.[A-Za-z][\w.]*)</code>(?!</a>)",
+            prose,
+        )
+        found |= {
+            f"{page.name} names {name} without a link: give it a page in documentation/links.py"
+            for name in unlinked
+        }
+        for path, anchor in re.findall(
+            r'\b(?:href|src)="(?!//)([^":#?]*)[^":#]*(?:#([^":]+))?"', text
+        ):
             target = (page.parent / unquote(path)).resolve() if path else page
             target = target / "index.html" if target.is_dir() else target
-            if not target.exists() or anchor and target in pages and f'id="{unquote(anchor)}"' not in pages[target]:
+            if (
+                not target.exists()
+                or anchor
+                and target in pages
+                and f'id="{unquote(anchor)}"' not in pages[target]
+            ):
                 found.add(f"{page.name} links to {path}{'#' + anchor if anchor else ''}")
     return sorted(found)
 
@@ -130,5 +157,8 @@ if __name__ == "__main__":  # nbdev starts workers that import this file
     problems = main(Path.cwd())
     for problem in problems:
         print(f"fault: {problem}")
-    print(f"The site: {Path.cwd() / '_site' / 'index.html'}" + (f", with {len(problems)} faults" if problems else ""))
+    print(
+        f"The site: {Path.cwd() / '_site' / 'index.html'}"
+        + (f", with {len(problems)} faults" if problems else "")
+    )
     sys.exit(bool(problems))

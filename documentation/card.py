@@ -1,4 +1,5 @@
 "Draw nbs/images/card.png, the picture that a link to the site shows elsewhere: python -m documentation.card"
+
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -16,10 +17,14 @@ def card() -> Image.Image:
         picture.paste(draw_dish(name, 3, (DISH, DISH)), (index * DISH, 0))
     draw, height = ImageDraw.Draw(picture), DISH + 62
     for text, size in WORDS:
-        draw.text((WIDTH / 2, height), text, fill="white", anchor="mt", font=ImageFont.load_default(size))
+        draw.text(
+            (WIDTH / 2, height), text, fill="white", anchor="mt", font=ImageFont.load_default(size)
+        )
         height += size + 34
     return picture
 
 
 if __name__ == "__main__":
-    card().quantize(256).save(Path(__file__).parent.parent / "nbs" / "images" / "card.png", optimize=True)
+    card().quantize(256).save(
+        Path(__file__).parent.parent / "nbs" / "images" / "card.png", optimize=True
+    )

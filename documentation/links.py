@@ -3,6 +3,7 @@
 nbdev does this for libraries that bring an index of their names; Keras, TensorFlow and the others bring none. And where
 two modules have a name, nbdev takes the first: a command then hides the function behind it, which is set right here.
 """
+
 import re
 
 from nbdev.process import Processor
@@ -35,16 +36,22 @@ PAGES = {
     "OSError": f"{PYTHON}/exceptions.html#OSError",
 }
 PATTERNS = {  # where a library's pages are named after what they describe
-    r"tf\.([\w.]+)": lambda name: f"https://www.tensorflow.org/api_docs/python/tf/{name.replace('.', '/')}",
+    r"tf\.([\w.]+)": lambda name: (
+        f"https://www.tensorflow.org/api_docs/python/tf/{name.replace('.', '/')}"
+    ),
     r"(keras\.[\w.]+)": lambda name: f"{KERAS}/",
-    r"(numpy\.[\w.]+)": lambda name: f"https://numpy.org/doc/stable/reference/generated/{name}.html",
+    r"(numpy\.[\w.]+)": lambda name: (
+        f"https://numpy.org/doc/stable/reference/generated/{name}.html"
+    ),
     r"(matplotlib\.[\w.]+)": lambda name: f"https://matplotlib.org/stable/api/_as_gen/{name}.html",
 }
 FENCE = re.compile(r"(^```.*?^```[ \t]*$)", re.M | re.S)
 # A name in backticks that is not part of a link yet, nor of a longer run of backticks
 NAME = re.compile(r"(?<![\[`\w])`([A-Za-z_][\w.]*)(?:\(\))?`(?![`\]])")
 
-PERCENT = re.compile(r"(`[^`]*`)|(?<=\d) %")  # code, which stays as it is, or a percent sign after its number
+PERCENT = re.compile(
+    r"(`[^`]*`)|(?<=\d) %"
+)  # code, which stays as it is, or a percent sign after its number
 
 
 def page_of(name: str) -> str | None:
@@ -55,6 +62,7 @@ def page_of(name: str) -> str | None:
 
 def linked(markdown: str) -> str:
     "Markdown with a link on every name in backticks that another library describes, and a number and its percent sign on one line"
+
     def link(match: re.Match) -> str:
         page = page_of(match[1])
         return f"[{match[0]}]({page})" if page else match[0]
@@ -62,7 +70,9 @@ def linked(markdown: str) -> str:
     def prose(text: str) -> str:
         return NAME.sub(link, PERCENT.sub(lambda match: match[1] or "\N{NO-BREAK SPACE}%", text))
 
-    return "".join(part if part.startswith("```") else prose(part) for part in FENCE.split(markdown))
+    return "".join(
+        part if part.startswith("```") else prose(part) for part in FENCE.split(markdown)
+    )
 
 
 class LinkLibraries(Processor):
@@ -81,7 +91,11 @@ def functions_of_commands() -> dict[str, str]:
     "The page of each function that has the name of the command which calls it"
     names = {symbol.rpartition(".")[2] for symbol in index["syms"][COMMANDS]}
     others = (symbols for module, symbols in index["syms"].items() if module != COMMANDS)
-    pages = {symbol.rpartition(".")[2]: page for symbols in others for symbol, (page, _) in symbols.items()}
+    pages = {
+        symbol.rpartition(".")[2]: page
+        for symbols in others
+        for symbol, (page, _) in symbols.items()
+    }
     return {name: page for name, page in pages.items() if name in names}
 
 
@@ -90,7 +104,9 @@ class LinkFunctions(Processor):
 
     def __init__(self, nb):
         super().__init__(nb)
-        self.pages = {} if _default_exp(nb) == COMMANDS.rpartition(".")[2] else functions_of_commands()
+        self.pages = (
+            {} if _default_exp(nb) == COMMANDS.rpartition(".")[2] else functions_of_commands()
+        )
 
     def cell(self, cell):
         if cell.cell_type == "markdown":

@@ -4,6 +4,7 @@ It runs when a version is raised, not when the page is exported: what it writes 
 and every test need neither npm nor a network. The packages are pinned by version and by their npm integrity. Two places
 of `index.js` change, and the WebAssembly is packed with gzip; `origin.json` names the packages and what came of them.
 """
+
 import base64
 import gzip
 import hashlib
@@ -41,7 +42,9 @@ def npm_package(name: str, version: str, integrity: str, folder: Path) -> Path:
     archive = folder / done.stdout.split()[-1]
     found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if found != integrity:
-        raise SystemExit(f"{name} {version} is not the package that is pinned: its integrity is {found}")
+        raise SystemExit(
+            f"{name} {version} is not the package that is pinned: its integrity is {found}"
+        )
     target = folder / name.replace("/", "-")
     with tarfile.open(archive) as packed:
         packed.extractall(target, filter="data")
@@ -51,7 +54,10 @@ def npm_package(name: str, version: str, integrity: str, folder: Path) -> Path:
 def main(out: Path):
     "Write the files of the runtime and `origin.json`"
     with tempfile.TemporaryDirectory() as place:
-        core, utils = (npm_package(name, VERSION, integrity, Path(place)) for name, integrity in PACKAGES.items())
+        core, utils = (
+            npm_package(name, VERSION, integrity, Path(place))
+            for name, integrity in PACKAGES.items()
+        )
         index = (core / "dist" / "index.js").read_text(encoding="utf-8")
         for there, here in CHANGES.items():
             if index.count(there) != 1:
@@ -69,12 +75,22 @@ def main(out: Path):
         if name.endswith(".wasm"):
             (out / f"{name}.gz").write_bytes(gzip.compress(content, 9, mtime=0))
         else:
-            content = b"\n".join(line for line in content.split(b"\n") if not line.startswith(b"//# sourceMappingURL="))
+            content = b"\n".join(
+                line
+                for line in content.split(b"\n")
+                if not line.startswith(b"//# sourceMappingURL=")
+            )
             files[name] = content
             (out / name).write_bytes(content)
-    shutil.copyfile("LICENSE", out / "LICENSE")  # the text of Apache-2.0, which the runtime is under as well
-    facts = {"version": VERSION, "license": "Apache-2.0", "packages": PACKAGES,
-             "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}}
+    shutil.copyfile(
+        "LICENSE", out / "LICENSE"
+    )  # the text of Apache-2.0, which the runtime is under as well
+    facts = {
+        "version": VERSION,
+        "license": "Apache-2.0",
+        "packages": PACKAGES,
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
     (out / "origin.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     print(f"Written: {out}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
 

@@ -3,6 +3,7 @@
 settings.ini names three parts of this module for nbdev: `TableRenderer` draws what `show_doc` shows, `RunShowDoc` runs
 those cells and no others, and `FoldSource` keeps the package's code on the page, where nbdev would leave it out.
 """
+
 import ast
 import importlib
 import inspect
@@ -28,10 +29,16 @@ class RunShowDoc(Processor):
 
     def __init__(self, nb):
         super().__init__(nb)
-        self.module = _default_exp(nb)  # Found now: later processors take the cell that says it away
+        self.module = _default_exp(
+            nb
+        )  # Found now: later processors take the cell that says it away
 
     def cell(self, cell):
-        found = re.search(r"^show_doc\((\w[\w.]*)", cell.source or "", re.M) if cell.cell_type == "code" else None
+        found = (
+            re.search(r"^show_doc\((\w[\w.]*)", cell.source or "", re.M)
+            if cell.cell_type == "code"
+            else None
+        )
         if found and self.module:
             first, *rest = found[1].split(".")
             module = importlib.import_module(f"foodvision.{self.module}")
@@ -56,7 +63,9 @@ class FoldSource(Processor):
     def begin(self):
         cells, code, shown = [], [], []
         for cell in [*self.nb.cells, None]:
-            if code and getattr(cell, "has_sd", False):  # nbdev's own show_doc cells, last name first
+            if code and getattr(
+                cell, "has_sd", False
+            ):  # nbdev's own show_doc cells, last name first
                 shown.insert(0, cell)
             else:
                 cells += shown + code
@@ -64,16 +73,29 @@ class FoldSource(Processor):
         self.nb.cells = cells
 
     def cell(self, cell):
-        if cell.cell_type != "code" or not cell.directives_.keys() & {"export", "exporti", "hide", "default_exp"}:
+        if cell.cell_type != "code" or not cell.directives_.keys() & {
+            "export",
+            "exporti",
+            "hide",
+            "default_exp",
+        }:
             return
-        body = [node for node in cell.parsed_() or [] if not isinstance(node, ast.Import | ast.ImportFrom)]
+        body = [
+            node
+            for node in cell.parsed_() or []
+            if not isinstance(node, ast.Import | ast.ImportFrom)
+        ]
         if not body or cell.directives_.keys() & {"hide", "default_exp"}:
             cell.source = None  # nbdev drops a cell without a source
             return
         names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
         public = any(name[0] != "_" for name in names)
         fold = "true" if public or len(cell.source.splitlines()) > LINES else "show"
-        summary = "Source" + (f" of {', '.join(names[:4])}" if names else "") + (", …" if len(names) > 4 else "")
+        summary = (
+            "Source"
+            + (f" of {', '.join(names[:4])}" if names else "")
+            + (", …" if len(names) > 4 else "")
+        )
         cell.source = f'#| code-fold: {fold}\n#| code-summary: "{summary}"\n{cell.source}'
 
 
@@ -81,11 +103,21 @@ class TableRenderer(BasicMarkdownRenderer):
     "A heading, a link to the source, the signature, the docstring, and tables of the parameters and of the members"
 
     def _repr_markdown_(self):
-        file = NbdevLookup().code(self.fn)  # With #LNone: it finds no line for a name that its module stands before
-        source = f"{file.partition('#')[0]}#L{inspect.getsourcelines(inspect.unwrap(self.sym))[1]}" if file else ""
+        file = NbdevLookup().code(
+            self.fn
+        )  # With #LNone: it finds no line for a name that its module stands before
+        source = (
+            f"{file.partition('#')[0]}#L{inspect.getsourcelines(inspect.unwrap(self.sym))[1]}"
+            if file
+            else ""
+        )
         name = self.nm.replace("__", r"\_\_")  # `__call__` would be a bold word
-        head = f"{'#' * self.title_level} {name}\n\n" + (f"[source]({source}){{.source}}\n\n" if source else "")
-        docs = re.sub(r"(?<![(<`])https?://[^\s<>()`]*[^\s<>()`.,;]", r"<\g<0>>", self.docs)  # an address becomes a link
+        head = f"{'#' * self.title_level} {name}\n\n" + (
+            f"[source]({source}){{.source}}\n\n" if source else ""
+        )
+        docs = re.sub(
+            r"(?<![(<`])https?://[^\s<>()`]*[^\s<>()`.,;]", r"<\g<0>>", self.docs
+        )  # an address becomes a link
         if self.sig is None:
             return f"{head}{docs}\n"
         described = docments(self.sym, full=True, eval_str=True)
@@ -99,7 +131,9 @@ def _signature(symbol, signature: inspect.Signature, returned: dict) -> str:
     kind = "class" if inspect.isclass(symbol) else "def"
     annotation = returned.get("anno", NOTHING)
     arrow = "" if kind == "class" or annotation is NOTHING else f" -> {_annotation(annotation)}"
-    parameters = [_parameter(p) for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    parameters = [
+        _parameter(p) for p in signature.parameters.values() if p.name not in ("self", "cls")
+    ]
     line = f"{kind} {symbol.__name__}({', '.join(parameters)}){arrow}"
     if len(line) <= LINE:
         return line
@@ -124,9 +158,13 @@ def _name(parameter: inspect.Parameter) -> str:
 def _annotation(annotation) -> str:
     "A type as its author wrote it: libraries' own names for where it is kept, and own and standard modules, left out"
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    text = re.sub(r"\bkeras\.src\.(?:\w+\.)*", "keras.", text).replace("PIL.Image.Image", "PIL.Image")
+    text = re.sub(r"\bkeras\.src\.(?:\w+\.)*", "keras.", text).replace(
+        "PIL.Image.Image", "PIL.Image"
+    )
     text = re.sub(r"\btensorflow\.python\.data\.\S*?\bDatasetV2\b", "tf.data.Dataset", text)
-    text = re.sub(r"\b((?:\w+\.)+)_\w+\.", r"\1", text)  # matplotlib.axes._axes.Axes, numpy.random._generator.Generator
+    text = re.sub(
+        r"\b((?:\w+\.)+)_\w+\.", r"\1", text
+    )  # matplotlib.axes._axes.Axes, numpy.random._generator.Generator
     return re.sub(r"\b(?:foodvision\.\w+|pathlib|collections\.abc|typing)\.", "", text)
 
 
@@ -140,13 +178,17 @@ def _parameters(signature: inspect.Signature, described: dict) -> str:
     for name, parameter in signature.parameters.items():
         text = described.get(name, {}).get("docment")
         if name not in ("self", "cls") and text:
-            kind = "" if parameter.annotation is NOTHING else _code(_annotation(parameter.annotation))
+            kind = (
+                "" if parameter.annotation is NOTHING else _code(_annotation(parameter.annotation))
+            )
             default = "" if parameter.default is NOTHING else _code(_default(parameter.default))
             # HTML and not backticks, in which nbdev would see a function of the same name and link it.
             rows.append([f"<code>{_name(parameter)}</code>", kind, default, text])
     returned = described.get("return", {})
     if returned.get("docment"):
-        kind = "" if returned.get("anno", NOTHING) is NOTHING else _code(_annotation(returned["anno"]))
+        kind = (
+            "" if returned.get("anno", NOTHING) is NOTHING else _code(_annotation(returned["anno"]))
+        )
         rows.append(["returns", kind, "", returned["docment"]])
     if not rows:
         return ""
@@ -163,7 +205,10 @@ def _cell(text: str, column: int) -> str:
     text = re.sub(r"\s+", " ", text).replace("|", r"\|")
     if column < 3:
         return text
-    return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in re.split(r"(`[^`]*`)", text))
+    return "".join(
+        part if part.startswith("`") else part.replace("<", "&lt;")
+        for part in re.split(r"(`[^`]*`)", text)
+    )
 
 
 def _table(lines: list[str]) -> str:

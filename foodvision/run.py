@@ -154,7 +154,10 @@ def write_csv(
     rows: Iterable[Iterable],  # Text and numbers
 ):
     "Write a table for a spreadsheet to `path`, whole or not at all"
-    with writing(path) as part, open(part, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with (
+        writing(path) as part,
+        open(part, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         table = csv.writer(file)
         table.writerow(header)
         table.writerows([to_cell(value) for value in row] for row in rows)
@@ -194,8 +197,13 @@ def lock(
         file.parent.mkdir(parents=True, exist_ok=True)
         held = _lock_file(file, shared)
     except BlockingIOError:
-        raise UserError(f"{path} is in use by another process. Wait until it ends, or choose another name.", 1) from None
-    except (OSError, AttributeError):  # no locks here (`fcntl` is None on Windows), or no permission to write
+        raise UserError(
+            f"{path} is in use by another process. Wait until it ends, or choose another name.", 1
+        ) from None
+    except (
+        OSError,
+        AttributeError,
+    ):  # no locks here (`fcntl` is None on Windows), or no permission to write
         pass
     try:
         yield
@@ -308,9 +316,13 @@ def check_value(
         return None if value is None else check_value(name, value, inner[0])
     if plain is Literal:
         if value not in inner:
-            raise UserError(f"{name} must be one of {', '.join(inner)}, and is {reprlib.repr(value)}")
+            raise UserError(
+                f"{name} must be one of {', '.join(inner)}, and is {reprlib.repr(value)}"
+            )
     elif not _is_plain(value, plain):
-        raise UserError(f"{name or 'it'} must be of type {_TYPES[plain]}, and is {reprlib.repr(value)}")
+        raise UserError(
+            f"{name or 'it'} must be of type {_TYPES[plain]}, and is {reprlib.repr(value)}"
+        )
     elif is_typeddict(kind):
         for key in sorted(kind.__required_keys__ - set(value)):
             raise UserError(f"{place}{key} is missing")
@@ -350,30 +362,50 @@ class Config:
     validation_fraction: float = 0.15  # Share of the training photos set aside to make choices on
     image_size: int = 224  # Side in pixels of the square that every photo is scaled to
     backbone: str = "EfficientNetB0"  # A Keras Applications name, `EfficientNetLite0`, or a headless `.keras` file
-    weights: str = "imagenet"  # `imagenet`, `none`, or a weights file (`.weights.h5`, `.h5`, `.keras`)
+    weights: str = (
+        "imagenet"  # `imagenet`, `none`, or a weights file (`.weights.h5`, `.h5`, `.keras`)
+    )
     dropout: float = 0.2  # Share of the pooled features zeroed while the head trains
     policy: Policy = "auto"  # Dtype policy: `auto` (from the device), `float32`, `mixed_float16`, `mixed_bfloat16`
     batch_size: int = 32  # Photos a step
     feature_epochs: int = 20  # Stage 1, feature extraction: most epochs to train the head for
     head_search: bool = True  # Stage 1: choose the head's learning rate, weight decay and dropout on validation photos
-    head_learning_rate: float = 2e-3  # Stage 1: AdamW's highest learning rate; the search looks around it
+    head_learning_rate: float = (
+        2e-3  # Stage 1: AdamW's highest learning rate; the search looks around it
+    )
     head_weight_decay: float = 0.1  # Stage 1: AdamW's weight decay; the search looks around it
     fine_tune_epochs: int = 5  # Stage 2, fine-tuning: most epochs; 0 leaves the stage out
     fine_tune_learning_rate: float = 5e-4  # Stage 2: AdamW's highest learning rate
     fine_tune_weight_decay: float = 0.01  # Stage 2: AdamW's weight decay
-    fine_tune_first_layer_rate: float = 0.15  # Stage 2: share of the learning rate for the backbone's first layer; 1: all alike
-    schedule: Literal["cosine", "plateau"] = "cosine"  # Learning rate of a stage: `cosine` (warm-up, then down to near 0), or `plateau`
+    fine_tune_first_layer_rate: float = (
+        0.15  # Stage 2: share of the learning rate for the backbone's first layer; 1: all alike
+    )
+    schedule: Literal["cosine", "plateau"] = (
+        "cosine"  # Learning rate of a stage: `cosine` (warm-up, then down to near 0), or `plateau`
+    )
     unfreeze_layers: int = -1  # Stage 2: how many of the backbone's last layers train; -1 for all
     augment: bool = True  # Stage 2: random crop, flip and colour on training photos
     early_stopping_patience: int = 3  # Epochs without a lower validation loss before a stage stops
-    reduce_patience: int = 2  # Schedule `plateau`: epochs without a lower validation loss before the rate falls
-    reduce_factor: float = 0.2  # Schedule `plateau`: what the learning rate is multiplied by when it falls
-    on_bad_image: Literal["fail", "skip"] = "fail"  # An unreadable photo: `fail` names it and stops, `skip` leaves it out and lists it
+    reduce_patience: int = (
+        2  # Schedule `plateau`: epochs without a lower validation loss before the rate falls
+    )
+    reduce_factor: float = (
+        0.2  # Schedule `plateau`: what the learning rate is multiplied by when it falls
+    )
+    on_bad_image: Literal["fail", "skip"] = (
+        "fail"  # An unreadable photo: `fail` names it and stops, `skip` leaves it out and lists it
+    )
     drop_suspects: str = ""  # A table of `foodvision audit`: the training photos it lists are left out, unless marked to keep
-    backup_minutes: float = 5.0  # Longest time between two backups, so the most work a kill can cost
+    backup_minutes: float = (
+        5.0  # Longest time between two backups, so the most work a kill can cost
+    )
     backup_steps: int = 0  # Also back up after this many steps; 0 goes by time alone
-    cache_gigabytes: float = 2.0  # Decoded photos are kept in memory up to this size, else in a file on the disk
-    seed: int = 42  # Fixes the validation cut, the order of photos, augmentation, dropout and first weights
+    cache_gigabytes: float = (
+        2.0  # Decoded photos are kept in memory up to this size, else in a file on the disk
+    )
+    seed: int = (
+        42  # Fixes the validation cut, the order of photos, augmentation, dropout and first weights
+    )
     deterministic: bool = True  # Same config, same machine: same weights, bit for bit
 
     def __post_init__(self):
@@ -397,7 +429,9 @@ class Config:
         "Rebuild a `Config`; raises `UserError` for a field it does not know or a value that cannot work"
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
-            raise UserError(f"Unknown setting: {', '.join(unknown)}. Known: {', '.join(f.name for f in fields(cls))}")
+            raise UserError(
+                f"Unknown setting: {', '.join(unknown)}. Known: {', '.join(f.name for f in fields(cls))}"
+            )
         return cls(**values)
 
 # %% ../nbs/00_run.ipynb #ca538145
@@ -521,15 +555,21 @@ def _check_facts(info):
     if len(names) < 2 or len(set(names)) < len(names) or "" in names:
         raise UserError("class_names must be two or more different names")
     if not 0 < info.get("temperature", 1) < 1e6:
-        raise UserError(f"temperature must be above 0 and below a million, and is {info['temperature']}")
+        raise UserError(
+            f"temperature must be above 0 and below a million, and is {info['temperature']}"
+        )
     if info.get("head_search") == []:
         raise UserError("head_search must not be empty")
-    if threshold and "temperature" not in info:  # the threshold holds for probabilities at that temperature
+    if (
+        threshold and "temperature" not in info
+    ):  # the threshold holds for probabilities at that temperature
         raise UserError("temperature is missing")
     if threshold and threshold["score"] not in threshold:
         raise UserError(f"threshold.{threshold['score']} is missing")
     if threshold and not _is_scale(threshold.get("scale"), needed="combined" in threshold):
-        raise UserError("threshold.scale must have mean and spread of max_softmax and feature_similarity")
+        raise UserError(
+            "threshold.scale must have mean and spread of max_softmax and feature_similarity"
+        )
 
 
 def _is_scale(scale, needed: bool) -> bool:
@@ -563,7 +603,7 @@ SHIPPED = "food101"
 
 def _shipped_folder() -> Path:
     "Where the classifier that comes with the package is"
-    return Path(str(files("foodvision"))) / SHIPPED
+    return Path(str(files("foodvision"))) / "pretrained" / SHIPPED
 
 # %% ../nbs/00_run.ipynb #c3a87c5d
 _REPORT = ("report.html report.md metrics.json predictions.csv confusion.png reliability.png risk_coverage.png "
@@ -605,7 +645,9 @@ def _remove_own_files(root: Path):
     "Remove what a run wrote below `root`, and its folders where they are empty then, but for `config.json`"
     for path in _own_files(root):
         path.unlink()
-    for folder in [path for name in reversed(_OWN_FILES) if name != "." for path in root.glob(name)]:
+    for folder in [
+        path for name in reversed(_OWN_FILES) if name != "." for path in root.glob(name)
+    ]:
         with suppress(OSError):  # it holds something else
             folder.rmdir()
 
@@ -649,7 +691,9 @@ class Run:
         "Claim a folder for a new run; raises `UserError` if something is there already and `overwrite` is off"
         path = cls.check_free(path, overwrite)
         _remove_own_files(path)
-        run = cls(path, {"config": config.to_dict(), "versions": package_versions(), "complete": False})
+        run = cls(
+            path, {"config": config.to_dict(), "versions": package_versions(), "complete": False}
+        )
         run.record(created=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts)
         return run
 
@@ -663,25 +707,34 @@ class Run:
         try:
             str(path.absolute()).encode("utf-8")
         except UnicodeEncodeError:
-            raise UserError(f"{path} is no UTF-8, and TensorFlow cannot write there. Choose another folder.") from None
+            raise UserError(
+                f"{path} is no UTF-8, and TensorFlow cannot write there. Choose another folder."
+            ) from None
         if path.exists() and not path.is_dir():
-            raise UserError(f"{path} is a file; a run needs a folder of its own. Choose another name.")
+            raise UserError(
+                f"{path} is a file; a run needs a folder of its own. Choose another name."
+            )
         if path.exists() and any(not _is_part(file) for file in path.iterdir()):
             if not _is_run(path):
                 raise UserError(f"{path} holds other files than a run's. Choose another name.")
             if not overwrite:
-                raise UserError(f"{path} holds a run already. Choose another name, resume it, or ask to overwrite it.")
+                raise UserError(
+                    f"{path} holds a run already. Choose another name, resume it, or ask to overwrite it."
+                )
         return path
 
     @classmethod
     def open(
         cls,
-        path: str | Path,  # A run folder, or the word `food101` for the classifier that comes with the package
+        path: str
+        | Path,  # A run folder, or the word `food101` for the classifier that comes with the package
     ) -> "Run":  # A handle on it
         "Read a run folder back; raises `UserError` if it is not one"
         path = _shipped_folder() if path == SHIPPED else Path(path)
         if not path.is_dir():
-            raise UserError(f"No run folder at {path}. Train one with: foodvision train --run {path}")
+            raise UserError(
+                f"No run folder at {path}. Train one with: foodvision train --run {path}"
+            )
         if not (path / "config.json").exists():
             raise UserError(f"{path} is not a run folder: it has no config.json")
         return cls(path, read_json(path / "config.json", _check_run))
@@ -700,7 +753,9 @@ class Run:
     ):
         "Raise `UserError` unless the run has these facts; those that it has were checked when it was opened"
         if absent := [name for name in names if name not in self.info]:
-            raise UserError(f"{self.path / 'config.json'} cannot be read as a run's: {absent[0]} is missing")
+            raise UserError(
+                f"{self.path / 'config.json'} cannot be read as a run's: {absent[0]} is missing"
+            )
 
     @property
     def class_names(self) -> list[str]:
@@ -731,21 +786,32 @@ class Run:
     def require_model(
         self,
         light: bool = False,  # A light model will do
-    ) -> Path:  # The path of `model.keras`, or of `model.tflite` where there is no other and it will do
+    ) -> (
+        Path
+    ):  # The path of `model.keras`, or of `model.tflite` where there is no other and it will do
         "The finished classifier's file; raises `UserError` if the training has not written one"
         if not self.model_path.exists() and self.light_path.exists():
             if light:
                 return self.light_path
-            raise UserError(f"{self.path.name} is a light model: it answers and can be measured; this needs a run with its Keras model")
+            raise UserError(
+                f"{self.path.name} is a light model: it answers and can be measured; this needs a run with its Keras model"
+            )
         if not self.model_path.exists():
-            raise UserError(f"{self.path} has no finished model. Resume it with: foodvision train --resume {self.path}", 1)
+            raise UserError(
+                f"{self.path} has no finished model. Resume it with: foodvision train --resume {self.path}",
+                1,
+            )
         return self.model_path
 
     @property
     def history(self) -> list[dict]:
         "One row an epoch, both stages; empty before the first epoch is over"
         path = self.path / "history.json"
-        return read_json(path, lambda rows: check_value("", rows, list[_Epoch])) if path.exists() else []
+        return (
+            read_json(path, lambda rows: check_value("", rows, list[_Epoch]))
+            if path.exists()
+            else []
+        )
 
     def __repr__(self):
         return f"Run({str(self.path)!r})"

@@ -1,4 +1,5 @@
 """Find a Chromium for the site's tests; `python tests/chromium.py --install` gets Debian's where that is possible."""
+
 import os
 import shutil
 import subprocess
@@ -17,14 +18,33 @@ def install():
     if find() or os.geteuid() != 0 or not shutil.which("apt-get"):
         return
     print("Installing Chromium, to look at the site's pages in a browser", flush=True)
-    options = ["-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=30", "-o", "Dpkg::Use-Pty=0"]
+    options = [
+        "-o",
+        "Acquire::Retries=2",
+        "-o",
+        "Acquire::http::Timeout=30",
+        "-o",
+        "Dpkg::Use-Pty=0",
+    ]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"]):
-            subprocess.run(["apt-get", "-q", *options, *command], env=environment, check=True, timeout=300,
-                           stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        for command in (
+            ["update"],
+            ["install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"],
+        ):
+            subprocess.run(
+                ["apt-get", "-q", *options, *command],
+                env=environment,
+                check=True,
+                timeout=300,
+                stdout=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
+            )
     except (subprocess.SubprocessError, OSError) as error:
-        print(f"Chromium could not be installed ({error}); the tests that need it are skipped", flush=True)
+        print(
+            f"Chromium could not be installed ({error}); the tests that need it are skipped",
+            flush=True,
+        )
 
 
 if __name__ == "__main__" and "--install" in sys.argv:

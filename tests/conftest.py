@@ -1,5 +1,7 @@
 "Shared by all tests: where things are, a copy of the sources to build in, and commands run as a person runs them"
+
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -7,11 +9,30 @@ from pathlib import Path
 
 import pytest
 import warm
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted(path.relative_to(ROOT / "nbs") for path in (ROOT / "nbs").rglob("*.ipynb")
-                   if ".ipynb_checkpoints" not in path.parts)
+NOTEBOOKS = sorted(
+    path.relative_to(ROOT / "nbs")
+    for path in (ROOT / "nbs").rglob("*.ipynb")
+    if ".ipynb_checkpoints" not in path.parts
+)
 BIN = Path(sys.executable).parent
+# The sidebar of the site is the one list of the chapters; their order is that of the imports, and of the links from one to the next.
+_QUARTO = yaml.safe_load((ROOT / "nbs" / "_quarto.yml").read_text(encoding="utf-8"))
+_PAGES = [
+    page
+    for part in _QUARTO["website"]["sidebar"]["contents"]
+    if isinstance(part, dict)
+    for page in part["contents"]
+]
+CHAPTERS = [page for page in _PAGES if re.match(r"\d\d_", page)]
+CORE = [page[3:].removesuffix(".ipynb") for page in CHAPTERS]
+APPENDIX = [
+    page.removeprefix("appendix/").removesuffix(".ipynb")
+    for page in _PAGES
+    if page.startswith("appendix/")
+]
 BUDGET_SECONDS = 120  # For one notebook; beyond it, the summary says so
 
 
@@ -39,9 +60,13 @@ def succeed(*command, **options) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="session")
 def offline(tmp_path_factory) -> dict:
     "Environment without a network and with a cache that begins empty: whatever asks for another host fails at once"
-    nowhere = dict.fromkeys(["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"], "http://127.0.0.1:9")
+    nowhere = dict.fromkeys(
+        ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"], "http://127.0.0.1:9"
+    )
     local = dict.fromkeys(["NO_PROXY", "no_proxy"], "localhost,127.0.0.1,::1")
-    base = tmp_path_factory.getbasetemp()  # below that of the whole run, if several processes test: the sample is drawn once
+    base = (
+        tmp_path_factory.getbasetemp()
+    )  # below that of the whole run, if several processes test: the sample is drawn once
     cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     return {**nowhere, **local, "XDG_CACHE_HOME": str(cache)}
 
@@ -66,7 +91,9 @@ def copy_of_sources(tmp_path_factory):
 def built_site(copy_of_sources) -> Path:
     "A copy of the sources in which the site has been built; the faults that the build found are in `faults.txt`"
     folder = copy_of_sources()
-    done = run("python", "-m", "documentation.build", cwd=folder, timeout=900, PYTHONPATH=str(folder))
+    done = run(
+        "python", "-m", "documentation.build", cwd=folder, timeout=900, PYTHONPATH=str(folder)
+    )
     assert (folder / "_site" / "index.html").exists(), done.stdout + done.stderr
     found = [line for line in done.stdout.splitlines() if line.startswith("fault: ")]
     assert bool(done.returncode) == bool(found), done.stderr
@@ -76,14 +103,26 @@ def built_site(copy_of_sources) -> Path:
 
 def pytest_terminal_summary(terminalreporter):
     "How long each notebook took, slowest first: the first thing to know when the tests become slow"
-    ended = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
-    took = {report.nodeid: dict(report.user_properties).get("seconds") for report in ended if report.when == "call"}
-    notebooks = sorted(((name, seconds) for name, seconds in took.items() if seconds), key=lambda item: -item[1])
+    ended = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+    ]
+    took = {
+        report.nodeid: dict(report.user_properties).get("seconds")
+        for report in ended
+        if report.when == "call"
+    }
+    notebooks = sorted(
+        ((name, seconds) for name, seconds in took.items() if seconds), key=lambda item: -item[1]
+    )
     if notebooks:
         terminalreporter.section("seconds for each notebook, while other tests run beside it")
         for name, seconds in notebooks:
             note = "  over budget" if seconds > BUDGET_SECONDS else ""
-            terminalreporter.write_line(f"{seconds:6.0f}  {name.partition('[')[2].rstrip(']')}{note}")
+            terminalreporter.write_line(
+                f"{seconds:6.0f}  {name.partition('[')[2].rstrip(']')}{note}"
+            )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -93,6 +132,8 @@ def pytest_xdist_make_scheduler(config, log):
 
     class NotebooksApart(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            return nodeid if "test_notebooks.py::test_runs" in nodeid else super()._split_scope(nodeid)
+            return (
+                nodeid if "test_notebooks.py::test_runs" in nodeid else super()._split_scope(nodeid)
+            )
 
     return NotebooksApart(config, log)

@@ -1,4 +1,5 @@
 "`foodvision app` as a person meets it: in a headless Chromium, on a machine without a network"
+
 import contextlib
 import csv
 import os
@@ -22,8 +23,10 @@ from foodvision.drawing import draw_dish
 SIZES = {"desktop": (1100, 900), "phone": (390, 844)}
 KEEP_SECONDS = 8
 # The command as installed, except that visitors' files go sooner than after a minute.
-START = f"import sys, foodvision.app as app; app._KEEP_SECONDS = {KEEP_SECONDS}; " \
-        "from foodvision.cli import main; sys.exit(main(sys.argv[1:]))"
+START = (
+    f"import sys, foodvision.app as app; app._KEEP_SECONDS = {KEEP_SECONDS}; "
+    "from foodvision.cli import main; sys.exit(main(sys.argv[1:]))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +42,28 @@ class App:
     "The app as a process, its address and the folder that it may write to"
 
     def __init__(self, trained, temporary, offline, *options, start=START):
-        environment = {**os.environ, **offline, "TMPDIR": str(temporary), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = {
+            **os.environ,
+            **offline,
+            "TMPDIR": str(temporary),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
         words = [str(BIN / "python"), "-c", start, "app", str(trained), *options]
         self.temporary = temporary
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=temporary,
-                                        env=environment)
+        self.process = subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=temporary,
+            env=environment,
+        )
         said = self.process.stdout.readline()
-        self.address = re.search(r"http://\S+", said)[0] if "http" in said else pytest.fail(self.process.stderr.read())
+        self.address = (
+            re.search(r"http://\S+", said)[0]
+            if "http" in said
+            else pytest.fail(self.process.stderr.read())
+        )
 
     def stop(self, sent=signal.SIGINT) -> tuple[int, str, str]:
         "Exit code and what was said after the signal"
@@ -65,11 +83,19 @@ def app(trained, tmp_path_factory, offline):
 @pytest.fixture(scope="module")
 def browser():
     if not chromium.find():
-        pytest.skip("no Chromium on this machine: `apt-get install chromium`, or run `make test` as root on Debian")
+        pytest.skip(
+            "no Chromium on this machine: `apt-get install chromium`, or run `make test` as root on Debian"
+        )
     from playwright.sync_api import sync_playwright
 
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage",
-             "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    flags = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-dev-shm-usage",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+    ]
     with sync_playwright() as play:
         running = play.chromium.launch(executable_path=chromium.find(), args=flags)
         yield running
@@ -83,12 +109,19 @@ def visit(browser, app):
 
     def visit(size="desktop", scheme="light"):
         width, height = SIZES[size]
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme
+        )
         page = context.new_page()
         page.asked, page.troubles = [], []
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("pageerror", lambda error: page.troubles.append(str(error)))
-        page.on("console", lambda said: page.troubles.append(said.text) if "Content Security" in said.text else None)
+        page.on(
+            "console",
+            lambda said: (
+                page.troubles.append(said.text) if "Content Security" in said.text else None
+            ),
+        )
         opened.append((context, page))
         page.goto(app.address)
         page.locator(".answer").wait_for()
@@ -135,15 +168,26 @@ def test_a_photo_is_answered(visit, photos, expected, size, scheme, tmp_path):
     for place, line in enumerate(ranked, 1):
         name, chance = line.split("\n")
         assert name == expected[f"class_{place}"].replace("_", " ")
-        assert abs(float(chance.removesuffix(" %").removeprefix("< ")) - 100 * float(expected[f"probability_{place}"])) < 0.1
+        assert (
+            abs(
+                float(chance.removesuffix(" %").removeprefix("< "))
+                - 100 * float(expected[f"probability_{place}"])
+            )
+            < 0.1
+        )
     assert page.evaluate("document.querySelector('.answer img').naturalWidth") == 800
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     broken = page.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).length")
     assert not broken
-    page.screenshot(path=Path(os.environ.get("FOODVISION_SCREENSHOTS") or tmp_path) / f"{size}-{scheme}.png", full_page=True)
+    page.screenshot(
+        path=Path(os.environ.get("FOODVISION_SCREENSHOTS") or tmp_path) / f"{size}-{scheme}.png",
+        full_page=True,
+    )
 
 
-@pytest.mark.parametrize("name, said", [("page.jpg", "it is text that begins with"), ("cut.jpg", "damaged or cut off")])
+@pytest.mark.parametrize(
+    "name, said", [("page.jpg", "it is text that begins with"), ("cut.jpg", "damaged or cut off")]
+)
 def test_a_bad_file_gets_a_sentence(visit, photos, name, said):
     page = visit()
     send(page, photos / name)
@@ -174,7 +218,9 @@ def test_the_camera_is_answered(visit):
     page.context.grant_permissions(["camera"])
     page.get_by_label("Capture from camera").click()
     page.get_by_text("Click to Access Webcam").click()
-    page.wait_for_function("document.querySelector('video')?.videoWidth > 0")  # until there is a picture, a click takes none
+    page.wait_for_function(
+        "document.querySelector('video')?.videoWidth > 0"
+    )  # until there is a picture, a click takes none
     page.get_by_label("capture photo").click()
     page.locator(".answer ol").wait_for()
 
@@ -193,8 +239,12 @@ def test_nothing_a_visitor_sent_is_kept(visit, photos, app):
 def visitors(app) -> list[Path]:
     "Files below the app's folder that it did not make itself"
     [folder] = app.temporary.iterdir()
-    files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "examples"]
-    return [path for path in files if not path.name.startswith("__autograph_generated_file")]  # TensorFlow's, of its own source
+    files = [
+        path for path in folder.rglob("*") if path.is_file() and path.parent.name != "examples"
+    ]
+    return [
+        path for path in files if not path.name.startswith("__autograph_generated_file")
+    ]  # TensorFlow's, of its own source
 
 
 def listening(port: int) -> set[str]:
@@ -210,9 +260,14 @@ def listening(port: int) -> set[str]:
 
 def other_addresses() -> set[str]:
     "Addresses of this machine but 127.0.0.1: one more of its loopback's, and those of its network, if it has one"
-    found = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), 0, socket.AF_INET, socket.SOCK_STREAM)}
+    found = {
+        info[4][0]
+        for info in socket.getaddrinfo(socket.gethostname(), 0, socket.AF_INET, socket.SOCK_STREAM)
+    }
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.connect(("192.0.2.1", 9))  # sends nothing; the kernel only chooses the address it would send from
+        asking.connect(
+            ("192.0.2.1", 9)
+        )  # sends nothing; the kernel only chooses the address it would send from
         found.add(asking.getsockname()[0])
     return found - {"127.0.0.1"} | {"127.0.0.2"}
 
@@ -226,9 +281,13 @@ def reached(port: int) -> set[str]:
     return found
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux which addresses are listened on")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="asks Linux which addresses are listened on"
+)
 def test_only_this_machine_is_served(app):
-    with socket.create_server(("0.0.0.0", 0)) as everywhere:  # what the test would see if the app did this
+    with socket.create_server(
+        ("0.0.0.0", 0)
+    ) as everywhere:  # what the test would see if the app did this
         port = everywhere.getsockname()[1]
         assert reached(port) >= {"127.0.0.2"} and listening(port) == {"00000000"}
     port = int(app.address.rsplit(":", 1)[1])
@@ -236,7 +295,9 @@ def test_only_this_machine_is_served(app):
     assert listening(port) == {"0100007F"}, "127.0.0.1, as the kernel writes it"
 
 
-@pytest.mark.parametrize("path", ["gradio_api/file=/etc/passwd", "docs", "openapi.json", "gradio_api/runs"])
+@pytest.mark.parametrize(
+    "path", ["gradio_api/file=/etc/passwd", "docs", "openapi.json", "gradio_api/runs"]
+)
 def test_the_server_offers_nothing_else(app, path):
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{app.address}/{path}", timeout=10)
@@ -251,15 +312,22 @@ def test_a_port_in_use_is_said(trained, app):
 
 
 def test_no_run_and_no_examples_are_said(trained, tmp_path):
-    for words, said in [((tmp_path / "no",), "No run folder"), ((trained, "--examples", tmp_path / "no"), "No such photo")]:
+    for words, said in [
+        ((tmp_path / "no",), "No run folder"),
+        ((trained, "--examples", tmp_path / "no"), "No such photo"),
+    ]:
         done = run("foodvision", "app", *words, "--port", "0")
-        assert (done.returncode, done.stderr.count("\n"), said in done.stderr) == (2, 1, True), done.stderr
+        assert (done.returncode, done.stderr.count("\n"), said in done.stderr) == (2, 1, True), (
+            done.stderr
+        )
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_cleanly_and_leaves_nothing(trained, tmp_path, offline, photos, sent):
     app = App(trained, tmp_path, offline, "--port", "0", "--examples", str(photos / "pizza.jpg"))
-    with socket.create_connection(("127.0.0.1", int(app.address.rsplit(":", 1)[1]))):  # somebody is still connected
+    with socket.create_connection(
+        ("127.0.0.1", int(app.address.rsplit(":", 1)[1]))
+    ):  # somebody is still connected
         code, out, errors = app.stop(sent)
     assert (code, list(tmp_path.iterdir())) == (0, [])
     assert "Stopped" in out and "Traceback" not in errors
@@ -281,11 +349,15 @@ input()
 """
 
 
-@pytest.mark.parametrize("lines, times", [(IN_A_LOOP, 2), (IN_A_THREAD, 1)], ids=["in a loop", "in a thread"])
+@pytest.mark.parametrize(
+    "lines, times", [(IN_A_LOOP, 2), (IN_A_THREAD, 1)], ids=["in a loop", "in a thread"]
+)
 def test_it_runs_in_a_notebook_and_in_a_thread(tmp_path, offline, lines, times):
     environment = {**os.environ, **offline, "TMPDIR": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"}
     pipes = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
-    process = subprocess.Popen([sys.executable, "-c", lines], env=environment, cwd=tmp_path, text=True, **pipes)
+    process = subprocess.Popen(
+        [sys.executable, "-c", lines], env=environment, cwd=tmp_path, text=True, **pipes
+    )
     giving_up = threading.Timer(120, process.kill)
     giving_up.start()
     for _ in range(times):

@@ -1,4 +1,5 @@
 "A hostile visitor of `foodvision app`, over HTTP: every address, every payload, and nothing is got"
+
 import asyncio
 import contextlib
 import os
@@ -47,10 +48,19 @@ PLAIN = httpx.Limits(max_keepalive_connections=0)
 @pytest.fixture(scope="module")
 def app(tmp_path_factory, offline):
     hold = tmp_path_factory.mktemp("hold") / "hold"  # while it is there, no answer is given
-    running = App("food101", tmp_path_factory.mktemp("temporary"), {**offline, "HOLD": str(hold)}, "--port", "0", start=START)
+    running = App(
+        "food101",
+        tmp_path_factory.mktemp("temporary"),
+        {**offline, "HOLD": str(hold)},
+        "--port",
+        "0",
+        start=START,
+    )
     running.hold = hold
     running.noted = []
-    reading = threading.Thread(target=lambda: running.noted.extend(running.process.stderr), daemon=True)
+    reading = threading.Thread(
+        target=lambda: running.noted.extend(running.process.stderr), daemon=True
+    )
     reading.start()
     yield running
     running.process.kill()
@@ -92,13 +102,21 @@ class Visitor:
         return response.json()[0]
 
     def join(self, sent, number=1, **more):
-        data = {"data": [sent], "fn_index": number, "trigger_id": 4, "session_hash": self.session, **more}
+        data = {
+            "data": [sent],
+            "fn_index": number,
+            "trigger_id": 4,
+            "session_hash": self.session,
+            **more,
+        }
         return self.client.post("/gradio_api/queue/join", json=data)
 
     def answer(self, session=None) -> str:
         "All that the server says in a session, until it has said the answer"
         said = ""
-        with self.client.stream("GET", f"/gradio_api/queue/data?session_hash={session or self.session}") as response:
+        with self.client.stream(
+            "GET", f"/gradio_api/queue/data?session_hash={session or self.session}"
+        ) as response:
             for line in response.iter_lines():
                 said += line
                 if "process_completed" in line or "unexpected_error" in line:
@@ -139,18 +157,59 @@ def hostile(secret: Path, app) -> list:
     "Messages that name what was never sent by this visitor"
     text, picture = secret / "secret.txt", secret / "secret.jpg"
     [folder] = app.temporary.glob("foodvision-app-*")
-    paths = ["/etc/passwd", text, picture, secret / "secret-link.jpg", os.path.relpath(picture, app.temporary), "secret.jpg",
-             f"{folder}/examples/{os.path.relpath(picture, folder / 'examples')}", f"{folder}/visitors/../../../../../etc/passwd",
-             f"file://{picture}", f"//{picture}", f"{picture}\0.jpg", picture.as_posix().replace("/", "%2F"), "~/.ssh/id_rsa", "",
-             "/dev/stdin", "/dev/zero", "/proc/self/environ", f"{folder}", f"{folder}/examples", "data:image/png;base64,iVBORw0KGgo="]
-    urls = ["http://203.0.113.7/x.jpg", "https://203.0.113.7/x.jpg", "http://example.org/x.jpg", "https://huggingface.co/x.jpg",
-            "HTTP://203.0.113.7/x", "ftp://203.0.113.7/x", "//203.0.113.7/x"]
+    paths = [
+        "/etc/passwd",
+        text,
+        picture,
+        secret / "secret-link.jpg",
+        os.path.relpath(picture, app.temporary),
+        "secret.jpg",
+        f"{folder}/examples/{os.path.relpath(picture, folder / 'examples')}",
+        f"{folder}/visitors/../../../../../etc/passwd",
+        f"file://{picture}",
+        f"//{picture}",
+        f"{picture}\0.jpg",
+        picture.as_posix().replace("/", "%2F"),
+        "~/.ssh/id_rsa",
+        "",
+        "/dev/stdin",
+        "/dev/zero",
+        "/proc/self/environ",
+        f"{folder}",
+        f"{folder}/examples",
+        "data:image/png;base64,iVBORw0KGgo=",
+    ]
+    urls = [
+        "http://203.0.113.7/x.jpg",
+        "https://203.0.113.7/x.jpg",
+        "http://example.org/x.jpg",
+        "https://huggingface.co/x.jpg",
+        "HTTP://203.0.113.7/x",
+        "ftp://203.0.113.7/x",
+        "//203.0.113.7/x",
+    ]
     messages = [own(path) for path in [*paths, *urls]]
     messages += [own(path, is_stream=True) for path in (text, picture, urls[0])]
-    messages += [own("x", url=f"/gradio_api/file={picture}"), own("", url=urls[0]), {"url": urls[0], "path": None},
-                 {"path": str(picture)}, {"data": "data:image/png;base64,iVBORw0KGgo="}, own(picture, url=urls[0], orig_name="x.svg")]
-    messages += [str(picture), urls[0], [own(picture)], {"value": own(picture)}, {"composite": own(picture), "layers": []}, 77, -1, 1e9,
-                 True, {"__type__": "update", "value": own(picture)}]
+    messages += [
+        own("x", url=f"/gradio_api/file={picture}"),
+        own("", url=urls[0]),
+        {"url": urls[0], "path": None},
+        {"path": str(picture)},
+        {"data": "data:image/png;base64,iVBORw0KGgo="},
+        own(picture, url=urls[0], orig_name="x.svg"),
+    ]
+    messages += [
+        str(picture),
+        urls[0],
+        [own(picture)],
+        {"value": own(picture)},
+        {"composite": own(picture), "layers": []},
+        77,
+        -1,
+        1e9,
+        True,
+        {"__type__": "update", "value": own(picture)},
+    ]
     return messages
 
 
@@ -163,13 +222,20 @@ def nothing_got(app, secret, photo):
     [folder] = app.temporary.glob("foodvision-app-*")
     noted = [line for line in app.noted[first:] if "NOTED" in line]
     assert not noted
-    hidden = {(secret / name).read_bytes() for name in ("secret.txt", "secret.jpg")} | {Path("/etc/passwd").read_bytes()}
-    assert not [path for path in folder.rglob("*") if path.is_file() and path.read_bytes() in hidden]
+    hidden = {(secret / name).read_bytes() for name in ("secret.txt", "secret.jpg")} | {
+        Path("/etc/passwd").read_bytes()
+    }
+    assert not [
+        path for path in folder.rglob("*") if path.is_file() and path.read_bytes() in hidden
+    ]
 
 
 def tells(said: str) -> bool:
     "Whether a response holds a secret, an answer about one, or how the server is laid out"
-    return any(word in said for word in ("root:", "the secret", "<ol>", "<figure>", "Traceback", "site-packages"))
+    return any(
+        word in said
+        for word in ("root:", "the secret", "<ol>", "<figure>", "Traceback", "site-packages")
+    )
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -180,16 +246,38 @@ def test_only_what_was_sent_is_looked_at(app, secret, number, nothing_got):
         assert not tells(said), (sent, said)
 
 
-WAYS = ["run/predict", "api/predict", "run/answer", "call/answer", "call/v2/answer", "call/predict", "run/load_example",
-        "call/load_example", "component_server", "stream/1", "process_recording", "queue/join"]
+WAYS = [
+    "run/predict",
+    "api/predict",
+    "run/answer",
+    "call/answer",
+    "call/v2/answer",
+    "call/predict",
+    "run/load_example",
+    "call/load_example",
+    "component_server",
+    "stream/1",
+    "process_recording",
+    "queue/join",
+]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_no_other_way_leads_to_a_file(app, secret, way, nothing_got):
     visitor = Visitor(app)
     for sent in hostile(secret, app):
-        data = {"data": [sent], "fn_index": 1, "trigger_id": 4, "session_hash": visitor.session, "event_data": own("/etc/passwd"),
-                "component_id": 4, "fn_name": "preprocess", "event_id": "x", "batched": True, "simple_format": True}
+        data = {
+            "data": [sent],
+            "fn_index": 1,
+            "trigger_id": 4,
+            "session_hash": visitor.session,
+            "event_data": own("/etc/passwd"),
+            "component_id": 4,
+            "fn_name": "preprocess",
+            "event_id": "x",
+            "batched": True,
+            "simple_format": True,
+        }
         for body in (data, {**data, "data": sent}, {**data, "fn_index": 0}):
             response = visitor.client.post(f"/gradio_api/{way}", json=body)
             assert response.status_code >= 400 and not tells(response.text), (sent, response.text)
@@ -203,7 +291,13 @@ def test_files_are_not_read_back_by_their_path(app, secret, nothing_got):
             target = f"{app.address}/gradio_api/{prefix}{path}".replace("\0", "%00")
             response = visitor.client.get(target)
             assert response.status_code >= 400 and not tells(response.text), target
-    for target in ("static", "assets", "svelte", "file", "gradio_api/custom_component/1/client/component"):
+    for target in (
+        "static",
+        "assets",
+        "svelte",
+        "file",
+        "gradio_api/custom_component/1/client/component",
+    ):
         for way in ("../" * 9, "..%2f" * 9, "%2e%2e/" * 9, "/", "//", ".%00./" * 9, "..\\" * 9):
             raw = f"GET /{target}/{way}etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
             assert "root:" not in said_to(app, raw.encode())
@@ -211,7 +305,9 @@ def test_files_are_not_read_back_by_their_path(app, secret, nothing_got):
 
 def said_to(app, raw: bytes) -> str:
     "The server's answer to raw bytes, which no client library has tidied up"
-    with socket.create_connection(("127.0.0.1", int(app.address.rsplit(":", 1)[1])), timeout=30) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", int(app.address.rsplit(":", 1)[1])), timeout=30
+    ) as connection:
         connection.sendall(raw)
         received = b""
         while more := connection.recv(65536):
@@ -237,16 +333,34 @@ def iterate(given):
 
 
 def test_every_other_address_is_closed(app, secret, nothing_got):
-    open_to_get = r"/|/theme\.css|/favicon\.ico|/(static|assets)/.*|/gradio_api/(queue/data|upload_progress)"
+    open_to_get = (
+        r"/|/theme\.css|/favicon\.ico|/(static|assets)/.*|/gradio_api/(queue/data|upload_progress)"
+    )
     open_to_post = r"/gradio_api/(upload|queue/join|run/predict)"
     all_routes, visitor, tried = routes(), Visitor(app), 0
-    assert len(all_routes) > 60 and {"/config", "/gradio_api/component_server"} <= {path for path, _ in all_routes}
+    assert len(all_routes) > 60 and {"/config", "/gradio_api/component_server"} <= {
+        path for path, _ in all_routes
+    }
     for path, methods in all_routes:
-        target = re.sub(r"\{[^}]*\}", "1", path.replace("{api_name}", "predict").replace("{path_or_url:path}", f"{secret}/secret.jpg"))
+        target = re.sub(
+            r"\{[^}]*\}",
+            "1",
+            path.replace("{api_name}", "predict").replace(
+                "{path_or_url:path}", f"{secret}/secret.jpg"
+            ),
+        )
         for method in sorted(methods | {"GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}):
-            allowed = open_to_get if method in ("GET", "HEAD") else open_to_post if method == "POST" else "no"
+            allowed = (
+                open_to_get
+                if method in ("GET", "HEAD")
+                else open_to_post
+                if method == "POST"
+                else "no"
+            )
             if not re.fullmatch(allowed, target):
-                response = visitor.client.request(method, target, params={"session_hash": visitor.session, "deep_link": "x"})
+                response = visitor.client.request(
+                    method, target, params={"session_hash": visitor.session, "deep_link": "x"}
+                )
                 assert response.status_code in (404, 403), (method, target, response.status_code)
                 tried += 1
     assert tried > 400
@@ -258,8 +372,11 @@ def test_a_visitor_without_the_page_gets_nothing(app, photo, nothing_got):
     for cookie in (None, "x", "../" * 10, "a" * 31, "*" * 32, path.rsplit("/", 1)[1][:32]):
         if cookie:
             stranger.client.cookies.set("foodvision", cookie)
-        statuses = [stranger.client.post("/gradio_api/upload", files={"files": ("x", photo)}).status_code,
-                    stranger.join(own(path)).status_code, stranger.client.get(f"/gradio_api/file={path}").status_code]
+        statuses = [
+            stranger.client.post("/gradio_api/upload", files={"files": ("x", photo)}).status_code,
+            stranger.join(own(path)).status_code,
+            stranger.client.get(f"/gradio_api/file={path}").status_code,
+        ]
         # A word of the right form may send, and has nothing to do with the owner's photo.
         assert statuses[1:] in ([404, 404], [403, 404])
         stranger.client.cookies.clear()
@@ -273,11 +390,16 @@ def test_another_visitor_s_photo_is_not_looked_at(app, photo, nothing_got):
     assert other.join(own(path)).status_code == 403
     assert other.upload(photo) != path, "the same photo of two visitors is two files"
     assert owner.join(own(path)).status_code == 200
-    assert not tells(other.answer(owner.session)), "nobody reads along, even with the session's name"
+    assert not tells(other.answer(owner.session)), (
+        "nobody reads along, even with the session's name"
+    )
     assert "<ol>" in owner.answer()
 
 
-@pytest.mark.parametrize("name", ["../../../x.jpg", "/etc/x", "x.svg", "x.html", "a\0b.jpg", "ü" * 300, ".ssh", "<script>"])
+@pytest.mark.parametrize(
+    "name",
+    ["../../../x.jpg", "/etc/x", "x.svg", "x.html", "a\0b.jpg", "ü" * 300, ".ssh", "<script>"],
+)
 def test_the_name_of_a_file_plays_no_part(app, name):
     visitor = Visitor(app)
     page = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
@@ -296,14 +418,33 @@ def test_bombs_and_garbage_get_a_sentence(app, photo):
     import zlib
 
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
-    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10_000_000))) + chunk(b"IEND", b"")
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + chunk(b"IDAT", zlib.compress(bytes(10_000_000)))
+        + chunk(b"IEND", b"")
+    )
     many = io.BytesIO()
-    Image.new("1", (9000, 9000)).save(many, "GIF", save_all=True, append_images=[Image.new("1", (9000, 9000), i) for i in range(2)])
+    Image.new("1", (9000, 9000)).save(
+        many,
+        "GIF",
+        save_all=True,
+        append_images=[Image.new("1", (9000, 9000), i) for i in range(2)],
+    )
     visitor = Visitor(app)
-    for content in (bomb, many.getvalue(), b"", b"\0" * 1000, photo[:2000], b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"):
+    for content in (
+        bomb,
+        many.getvalue(),
+        b"",
+        b"\0" * 1000,
+        photo[:2000],
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    ):
         said = visitor.look(own(visitor.upload(content)))
         assert "process_completed" in said and "Traceback" not in said
     unharmed(app, photo)
@@ -312,10 +453,19 @@ def test_bombs_and_garbage_get_a_sentence(app, photo):
 def endless(app, target: str, kind: str, head: bytes, piece: bytes, most: int) -> tuple[int, str]:
     "How many bytes of a body without an end the server takes, and what it says then"
     cookie = Visitor(app).client.cookies["foodvision"]
-    lines = [f"POST /gradio_api/{target} HTTP/1.1", "Host: x", f"Cookie: foodvision={cookie}", f"Content-Type: {kind}",
-             "Transfer-Encoding: chunked", "", ""]
+    lines = [
+        f"POST /gradio_api/{target} HTTP/1.1",
+        "Host: x",
+        f"Cookie: foodvision={cookie}",
+        f"Content-Type: {kind}",
+        "Transfer-Encoding: chunked",
+        "",
+        "",
+    ]
     sent = 0
-    with socket.create_connection(("127.0.0.1", int(app.address.rsplit(":", 1)[1])), timeout=60) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", int(app.address.rsplit(":", 1)[1])), timeout=60
+    ) as connection:
         connection.sendall("\r\n".join(lines).encode())
         try:
             for part in [head, *[piece] * (most // len(piece))]:
@@ -329,7 +479,10 @@ def endless(app, target: str, kind: str, head: bytes, piece: bytes, most: int) -
             return sent, ""
 
 
-FORM, FILE = "multipart/form-data; boundary=xx", b'--xx\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n'
+FORM, FILE = (
+    "multipart/form-data; boundary=xx",
+    b'--xx\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n',
+)
 FIELD = b'--xx\r\nContent-Disposition: form-data; name="x"\r\n\r\n'
 ENDLESS = {
     "a file": ("upload", FORM, FILE, bytes(60_000)),
@@ -338,7 +491,12 @@ ENDLESS = {
     "many fields": ("upload", FORM, b"", (FIELD + b"x\r\n") * 500),
     "headers": ("upload", FORM, FILE[:-2], b"X: " + b"y" * 60_000),
     "before the first part": ("upload", FORM, b"", b"z" * 60_000),
-    "a form without files": ("upload", "application/x-www-form-urlencoded", b"files=", b"x" * 60_000),
+    "a form without files": (
+        "upload",
+        "application/x-www-form-urlencoded",
+        b"files=",
+        b"x" * 60_000,
+    ),
     "no form": ("upload", "image/jpeg", b"", bytes(60_000)),
     "a message": ("queue/join", "application/json", b'{"data":["', b"x" * 60_000),
     "an example": ("run/predict", "application/json", b'{"data":["', b"x" * 60_000),
@@ -350,14 +508,22 @@ ENDLESS = {
 def test_an_endless_request_is_cut_off(app, what, nothing_got):
     before = set(written(app))
     sent, said = endless(app, *ENDLESS[what], most=200_000_000)
-    assert sent < 40_000_000 and said[9:12] in ("", "400", "404", "413")  # the limit, and what lies in the system's buffers
+    assert sent < 40_000_000 and said[9:12] in (
+        "",
+        "400",
+        "404",
+        "413",
+    )  # the limit, and what lies in the system's buffers
     assert not set(written(app)) - before
 
 
 def test_a_large_file_is_refused_by_its_announced_size(app, nothing_got):
     cookie = Visitor(app).client.cookies["foodvision"]
-    response = said_to(app, f"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nCookie: foodvision={cookie}\r\nContent-Type: {FORM}\r\n"
-                            "Content-Length: 99999999999\r\n\r\n".encode())
+    response = said_to(
+        app,
+        f"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nCookie: foodvision={cookie}\r\nContent-Type: {FORM}\r\n"
+        "Content-Length: 99999999999\r\n\r\n".encode(),
+    )
     assert response[9:12] == "413"
 
 
@@ -381,17 +547,27 @@ SLOW = {
     "nothing": (b"", b""),
     "a letter at a time": (b"GET / HTTP/1.1\r\nX: ", b"y"),
     "after a whole request": (b"GET /no HTTP/1.1\r\nHost: x\r\n\r\n", b"G"),
-    "a body a letter at a time": (b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nCookie: foodvision=" + b"a" * 32 + b"\r\n"
-                                  b"Content-Type: multipart/form-data; boundary=xx\r\nContent-Length: 1000000\r\n\r\n" + FILE, b"y"),
-    "a message a letter at a time": (b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: x\r\nCookie: foodvision=" + b"a" * 32 + b"\r\n"
-                                     b"Content-Length: 10000\r\n\r\n", b"y"),
+    "a body a letter at a time": (
+        b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nCookie: foodvision=" + b"a" * 32 + b"\r\n"
+        b"Content-Type: multipart/form-data; boundary=xx\r\nContent-Length: 1000000\r\n\r\n" + FILE,
+        b"y",
+    ),
+    "a message a letter at a time": (
+        b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: x\r\nCookie: foodvision="
+        + b"a" * 32
+        + b"\r\n"
+        b"Content-Length: 10000\r\n\r\n",
+        b"y",
+    ),
 }
 
 
 @pytest.mark.parametrize("what", SLOW)
 def test_a_slow_request_is_cut_off(app, what, nothing_got):
     first, word = SLOW[what]
-    with socket.create_connection(("127.0.0.1", int(app.address.rsplit(":", 1)[1])), timeout=30) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", int(app.address.rsplit(":", 1)[1])), timeout=30
+    ) as connection:
         connection.sendall(first)
         assert open_for(connection, 60, word) < 60
 
@@ -420,14 +596,21 @@ def test_two_hundred_uploads_at_once(app, photo):
 
     async def upload(client):
         try:
-            return (await client.post("/gradio_api/upload", files={"files": ("x.jpg", content)})).status_code
+            return (
+                await client.post("/gradio_api/upload", files={"files": ("x.jpg", content)})
+            ).status_code
         except httpx.TransportError:  # refused and closed while the photo was still being sent
             return 503
 
     async def all_at_once():
         limits = httpx.Limits(max_connections=200)
-        async with httpx.AsyncClient(base_url=app.address, cookies=visitor.client.cookies, trust_env=False, timeout=120,
-                                     limits=limits) as client:
+        async with httpx.AsyncClient(
+            base_url=app.address,
+            cookies=visitor.client.cookies,
+            trust_env=False,
+            timeout=120,
+            limits=limits,
+        ) as client:
             return await asyncio.gather(*[upload(client) for _ in range(200)])
 
     watching = threading.Thread(target=watch)
@@ -452,11 +635,18 @@ def test_many_questions_at_once(app, photo):
     path = visitor.upload(photo)
 
     async def ask(client, number):
-        data = {"data": [own(path)], "fn_index": 1, "trigger_id": 4, "session_hash": f"many{number}"}
+        data = {
+            "data": [own(path)],
+            "fn_index": 1,
+            "trigger_id": 4,
+            "session_hash": f"many{number}",
+        }
         return (await client.post("/gradio_api/queue/join", json=data)).status_code
 
     async def all_at_once():
-        async with httpx.AsyncClient(base_url=app.address, cookies=visitor.client.cookies, trust_env=False, timeout=120) as client:
+        async with httpx.AsyncClient(
+            base_url=app.address, cookies=visitor.client.cookies, trust_env=False, timeout=120
+        ) as client:
             return await asyncio.gather(*[ask(client, number) for number in range(250)])
 
     app.hold.touch()

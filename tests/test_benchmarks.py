@@ -1,4 +1,5 @@
 "Every benchmark runs from end to end on a few drawn photos and writes what it says; what it measures is no test's business"
+
 import json
 import os
 import shutil
@@ -9,7 +10,18 @@ from conftest import ROOT, run, succeed
 
 from foodvision.drawing import draw_dish
 
-NAMES = ["stage1", "pipeline", "startup", "memory", "peers", "recipe", "ablation", "audit", "feeding", "prediction"]
+NAMES = [
+    "stage1",
+    "pipeline",
+    "startup",
+    "memory",
+    "peers",
+    "recipe",
+    "ablation",
+    "audit",
+    "feeding",
+    "prediction",
+]
 DECIDING = ["ablation", "audit"]  # a default is decided by what these say
 TINY_BACKBONE = (
     "import sys, keras; keras.utils.set_random_seed(0); pixels = keras.Input((32, 32, 3), dtype='uint8');"
@@ -25,7 +37,9 @@ def inputs(tmp_path_factory):
         for name in ("pizza", "sushi"):
             (folder / "photos" / part / name).mkdir(parents=True)
             for number in numbers:
-                draw_dish(name, number, (64, 48)).save(folder / "photos" / part / name / f"{number}.jpg")
+                draw_dish(name, number, (64, 48)).save(
+                    folder / "photos" / part / name / f"{number}.jpg"
+                )
     shutil.copytree(folder / "photos", folder / "spoilt")
     for photo in folder.glob("spoilt/test/*/*"):
         photo.write_bytes(b"no photo")
@@ -39,7 +53,18 @@ def finished(inputs, offline):
     data = ["--data", inputs / "photos", "--backbone", inputs / "tiny.keras", "--image-size", 32]
     words = {**dict.fromkeys(NAMES, data), "prediction": [inputs / "run"]}
     words |= dict.fromkeys(DECIDING, [data[0], inputs / "spoilt", *data[2:]])
-    succeed("foodvision", "train", *data, "--feature-epochs", 20, "--fine-tune-epochs", 0, "--run", inputs / "run", **offline)
+    succeed(
+        "foodvision",
+        "train",
+        *data,
+        "--feature-epochs",
+        20,
+        "--fine-tune-epochs",
+        0,
+        "--run",
+        inputs / "run",
+        **offline,
+    )
     with ThreadPoolExecutor(2) as workers:
         running = {name: workers.submit(run, "foodvision", "bench", name, *words[name], "--quick", "--out", inputs / "out", **offline)
                    for name in NAMES}  # fmt: skip
@@ -54,8 +79,15 @@ def test_benchmark_writes_table_figures_and_picture(name, finished, inputs):
     assert content["tables"] and all(len(table["rows"]) > 1 for table in content["tables"])
     for table in content["tables"]:
         for row in table["rows"]:
-            assert row["low"] <= row["median"] <= row["high"] and len(row["values"]) == content["settings"]["repeats"] == 1
-            same = row["more"]["mean"] == 0 if table["better"] == "more" else row["times"]["median"] == 1
+            assert (
+                row["low"] <= row["median"] <= row["high"]
+                and len(row["values"]) == content["settings"]["repeats"] == 1
+            )
+            same = (
+                row["more"]["mean"] == 0
+                if table["better"] == "more"
+                else row["times"]["median"] == 1
+            )
             assert row["name"] != table["baseline"] or same
     text = (inputs / "out" / f"{name}.md").read_text()
     assert text in done.stdout and "whose figures mean nothing" in text
@@ -70,7 +102,9 @@ def test_what_a_default_is_decided_by_reads_no_test_photos(name, finished, input
     assert finished[name].result().returncode == 0
     content = json.loads((inputs / "out" / f"{name}.json").read_text())
     assert content["data"]["test"] == 0 and content["data"]["train"] == 12
-    assert "test photos" not in (inputs / "out" / f"{name}.md").read_text().replace("No test photo", "")
+    assert "test photos" not in (inputs / "out" / f"{name}.md").read_text().replace(
+        "No test photo", ""
+    )
     assert [table["title"] for table in content["tables"] if "validation photos" in table["title"]]
 
 
@@ -94,7 +128,11 @@ def test_bench_names_what_there_is(offline):
     listed = succeed("foodvision", "bench", "--help", **offline).stdout
     assert all(name in listed for name in [*NAMES, "tutorial_recipe"])
     unknown = run("foodvision", "bench", "speed", **offline)
-    assert unknown.returncode == 2 and len(unknown.stderr.splitlines()) == 1 and "pipeline" in unknown.stderr
+    assert (
+        unknown.returncode == 2
+        and len(unknown.stderr.splitlines()) == 1
+        and "pipeline" in unknown.stderr
+    )
     assert "--repeats" in succeed("foodvision", "bench", "pipeline", "--help", **offline).stdout
     assert run("foodvision", "bench", "pipeline", "--no-such-option", **offline).returncode == 2
 
@@ -103,7 +141,9 @@ def test_bench_without_the_sources_says_where_they_are(tmp_path, offline):
     os.symlink(ROOT / "foodvision", tmp_path / "foodvision")
     code = "import sys; sys.path.insert(0, '.'); from foodvision.cli import main; sys.exit(main(['bench', 'pipeline']))"
     done = run("python", "-c", code, cwd=tmp_path, **offline)
-    assert done.returncode == 2 and "git clone" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert (
+        done.returncode == 2 and "git clone" in done.stderr and len(done.stderr.splitlines()) == 1
+    )
 
 
 def test_measuring_takes_turns_and_compares_within_a_round():
@@ -134,7 +174,11 @@ def test_a_process_is_measured_and_its_failure_told():
         "measure.process([sys.executable, '-c', 'raise ValueError(\"no such thing\")'])\n"
     )
     done = run("python", "-c", code, cwd=ROOT / "benchmarks")
-    assert done.returncode == 1 and "ended with exit code 1" in done.stderr and "no such thing" in done.stderr
+    assert (
+        done.returncode == 1
+        and "ended with exit code 1" in done.stderr
+        and "no such thing" in done.stderr
+    )
 
 
 def test_ruff_finds_nothing_in_the_benchmarks():

@@ -1,4 +1,5 @@
 "The commands as a person meets them: processes, their output, their exit codes, what they leave behind"
+
 import csv
 import io
 import json
@@ -43,7 +44,18 @@ def foodvision(offline):
 def trained(foodvision, photos, tmp_path_factory):
     "A run of both stages on the person's folder, and what the command printed"
     folder = tmp_path_factory.mktemp("runs") / "walk"
-    done = foodvision("train", "--data", photos, "--run", folder, *SMALL, "--weights", "imagenet", timeout=600, cold=True)
+    done = foodvision(
+        "train",
+        "--data",
+        photos,
+        "--run",
+        folder,
+        *SMALL,
+        "--weights",
+        "imagenet",
+        timeout=600,
+        cold=True,
+    )
     assert done.returncode == 0, done.stderr
     return folder, done
 
@@ -54,17 +66,30 @@ SMALL = ["--backbone", "EfficientNetLite0", "--image-size", "32", "--feature-epo
 
 def test_train_says_what_it_does_and_where(trained, photos):
     folder, done = trained
-    assert done.stdout.startswith(f"Training EfficientNetLite0 on {photos} at 32 pixels\nThe run goes to {folder}\n")
+    assert done.stdout.startswith(
+        f"Training EfficientNetLite0 on {photos} at 32 pixels\nThe run goes to {folder}\n"
+    )
     assert done.stdout.splitlines()[-1] == f"Run: {folder}"
-    assert "top-1: " in done.stdout and f"Report: {folder / 'report' / 'report.html'}" in done.stdout
-    assert "Stage 1" in done.stderr and "Stage 2" in done.stderr and "step" in done.stderr  # progress
-    assert not [line for line in done.stderr.splitlines() if "Traceback" in line or "WARNING" in line or "cuda" in line]
+    assert (
+        "top-1: " in done.stdout and f"Report: {folder / 'report' / 'report.html'}" in done.stdout
+    )
+    assert (
+        "Stage 1" in done.stderr and "Stage 2" in done.stderr and "step" in done.stderr
+    )  # progress
+    assert not [
+        line
+        for line in done.stderr.splitlines()
+        if "Traceback" in line or "WARNING" in line or "cuda" in line
+    ]
 
 
 def test_a_run_is_complete(trained):
     folder, _ = trained
     kept = {path.name for path in folder.iterdir()}
-    assert kept >= {"config.json", "model.keras", "history.json", "tensorboard", "report"} and "backup" not in kept
+    assert (
+        kept >= {"config.json", "model.keras", "history.json", "tensorboard", "report"}
+        and "backup" not in kept
+    )
     metrics = json.loads((folder / "report" / "metrics.json").read_text())
     assert 0.34 < metrics["top_1"]["value"] <= 1  # three classes of different colours
     low, high = metrics["top_1"]["interval"]
@@ -96,7 +121,9 @@ def test_predict(trained, foodvision, photos):
     done = foodvision("predict", folder, photos / "brick" / "0.jpg", pattern, "--top", "2")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.strip().splitlines()
-    assert len(lines) == 12 and str(photos / "brick" / "0.jpg") in done.stdout  # 0.jpg, and 1, 10, 11, … 19
+    assert (
+        len(lines) == 12 and str(photos / "brick" / "0.jpg") in done.stdout
+    )  # 0.jpg, and 1, 10, 11, … 19
     assert "%" in lines[0]
 
 
@@ -107,7 +134,10 @@ def test_predict_json_and_csv(trained, foodvision, photos):
     assert done.returncode == 0 and len(answers) == 20
     for answer in answers:
         probabilities = [guess["probability"] for guess in answer["ranked"]]
-        assert probabilities == sorted(probabilities, reverse=True) and abs(sum(probabilities) - 1) < 1e-4
+        assert (
+            probabilities == sorted(probabilities, reverse=True)
+            and abs(sum(probabilities) - 1) < 1e-4
+        )
         assert {guess["class"] for guess in answer["ranked"]} == set(COLOURS)
     table = foodvision("predict", folder, photos / "grass", "--csv")
     rows = list(csv.DictReader(io.StringIO(table.stdout)))
@@ -116,7 +146,11 @@ def test_predict_json_and_csv(trained, foodvision, photos):
 
 def test_predict_takes_one_style(trained, foodvision, photos):
     done = foodvision("predict", trained[0], photos / "grass", "--json", "--csv")
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "foodvision: Choose one of --json and --csv\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2,
+        "",
+        "foodvision: Choose one of --json and --csv\n",
+    )
 
 
 def test_not_sure_is_measured_on_photos_of_ones_own(trained, foodvision, photos, tmp_path):
@@ -153,7 +187,11 @@ def test_info(trained, foodvision):
         assert words in done.stdout
 
 
-@pytest.mark.parametrize("words", [[], ["train"], ["evaluate"], ["predict"], ["info"]], ids=lambda words: " ".join(words) or "foodvision")
+@pytest.mark.parametrize(
+    "words",
+    [[], ["train"], ["evaluate"], ["predict"], ["info"]],
+    ids=lambda words: " ".join(words) or "foodvision",
+)
 def test_help(foodvision, words):
     done = foodvision(*words, "--help")
     assert done.returncode == 0 and done.stdout.startswith("usage: foodvision")
@@ -208,7 +246,11 @@ def test_wrong_calls(foodvision, cases, tmp_path, name):
     words, code, says = cases[name]
     where = ["--run", tmp_path / "run"] if words[0] == "train" and "--resume" not in words else []
     done = foodvision(*words, *where, cwd=tmp_path)
-    said = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("foodvision")]
+    said = [
+        line
+        for line in done.stderr.replace("\r", "\n").splitlines()
+        if line.startswith("foodvision")
+    ]
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr and len(said) == 1 and says in said[0], done.stderr
     assert not list(tmp_path.iterdir()), "something was left behind"
@@ -231,12 +273,24 @@ def test_overwriting_takes_a_run_and_nothing_else(trained, foodvision, photos, t
     (folder / "config.json").write_text('{"model_type": "bert"}')
     done = foodvision("train", "--data", photos, "--run", folder, "--overwrite", *SMALL)
     assert done.returncode == 2 and "holds other files than a run's" in done.stderr
-    assert left == sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert left == sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    )
 
 
 def test_an_option_wins_over_the_file_even_with_its_default(foodvision, photos, tmp_path):
-    (tmp_path / "recipe.json").write_text(json.dumps({"data": str(photos), "image_size": 64, "fine_tune_epochs": 0}))
-    done = foodvision("train", "--config", tmp_path / "recipe.json", "--image-size", 224, "--run", tmp_path / "recipe.json")
+    (tmp_path / "recipe.json").write_text(
+        json.dumps({"data": str(photos), "image_size": 64, "fine_tune_epochs": 0})
+    )
+    done = foodvision(
+        "train",
+        "--config",
+        tmp_path / "recipe.json",
+        "--image-size",
+        224,
+        "--run",
+        tmp_path / "recipe.json",
+    )
     assert done.returncode == 2 and "is a file; a run needs a folder" in done.stderr
     assert f"on {photos} at 224 pixels" in done.stdout
 
@@ -247,6 +301,10 @@ def test_food101_without_a_network_answers_in_seconds(foodvision, tmp_path):
                       HOME=str(tmp_path))  # fmt: skip
     took = time.monotonic() - started
     assert done.returncode == 1, done.stderr
-    assert "food-101.tar.gz" in done.stderr and "sample" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "food-101.tar.gz" in done.stderr
+        and "sample" in done.stderr
+        and "Traceback" not in done.stderr
+    )
     assert took < 90  # not the minutes of retries that TFDS makes by itself
     assert not os.path.exists(tmp_path / "run")

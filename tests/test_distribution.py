@@ -1,4 +1,5 @@
 "One training by several devices and by several processes: real ones, killed and resumed, against one that nothing disturbed"
+
 import json
 import os
 import re
@@ -17,7 +18,9 @@ import yaml
 from conftest import BIN, ROOT, run
 from test_failures import make_backbone, make_photos
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # of Keras
 SETTINGS = ["--weights", "none", "--image-size", "32", "--batch-size", "6", "--feature-epochs", "2", "--fine-tune-epochs", "12",
             "--early-stopping-patience", "100", "--fine-tune-learning-rate", "3e-3", "--dropout", "0.3", "--no-head-search",
             "--backup-steps", "1", "--validation-fraction", "0.375"]  # fmt: skip
@@ -56,7 +59,9 @@ def start(offline):
 def alone(words, start, tmp_path_factory):
     "A run by one process"
     folder = tmp_path_factory.mktemp("alone") / "run"
-    _, errors = (process := start(BIN / "foodvision", *words, "--run", folder)).communicate(timeout=300)
+    _, errors = (process := start(BIN / "foodvision", *words, "--run", folder)).communicate(
+        timeout=300
+    )
     assert process.returncode == 0, errors
     return folder
 
@@ -83,7 +88,9 @@ def assert_close_runs(one, other):
 def children(pid):
     "Processes that a process started, in the order of their starts; those that keep track of others left out"
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in listed if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+    return [
+        int(child) for child in listed if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +113,12 @@ def listening(pid="self"):
 
 def sockets(pid):
     "Numbers of the sockets that a process has open"
-    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if os.path.lexists(link)]
-    return {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:")}
+    links = [
+        os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if os.path.lexists(link)
+    ]
+    return {
+        link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:")
+    }
 
 
 def addresses():
@@ -115,23 +126,33 @@ def addresses():
     four = set(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", Path("/proc/net/fib_trie").read_text()))
     six = Path("/proc/net/if_inet6")
     lines = six.read_text().splitlines() if six.exists() else []
-    return four | {":".join(re.findall("....", line.split()[0])) for line in lines if not line.startswith("fe80")}
+    return four | {
+        ":".join(re.findall("....", line.split()[0]))
+        for line in lines
+        if not line.startswith("fe80")
+    }
 
 
 def assert_out_of_reach(workers):
     "TensorFlow's servers of some processes run, and nobody outside them finds any of their ports"
     inside, outside = listening(workers[0]), listening()
-    assert len([number for worker in workers for number in sockets(worker) if number in inside]) >= len(workers)
+    assert len(
+        [number for worker in workers for number in sockets(worker) if number in inside]
+    ) >= len(workers)
     assert not [number for worker in workers for number in sockets(worker) if number in outside]
     for port in set(inside.values()) - set(outside.values()):
         for address in addresses():
             with pytest.raises(OSError, match="refused|unreachable"):
                 socket.create_connection((address, port), timeout=5)
-    open_to_others = re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", Path(f"/proc/{workers[0]}/net/fib_trie").read_text())
+    open_to_others = re.findall(
+        r"\|-- (\S+)\n\s+/32 host LOCAL", Path(f"/proc/{workers[0]}/net/fib_trie").read_text()
+    )
     assert set(open_to_others) == {"127.0.0.1"}
 
 
-def test_one_of_four_is_killed_two_are_stopped_and_one_carries_on(words, start, alone, private, tmp_path):
+def test_one_of_four_is_killed_two_are_stopped_and_one_carries_on(
+    words, start, alone, private, tmp_path
+):
     folder, more = tmp_path / "run", [] if private else ["--open-ports"]
     process = start(BIN / "foodvision", *words, "--run", folder, "--workers", 4, *more)
     while not rows(folder) and process.poll() is None:
@@ -149,25 +170,43 @@ def test_one_of_four_is_killed_two_are_stopped_and_one_carries_on(words, start, 
     assert process.returncode == 1 and time.monotonic() - killed < 45, errors
     assert ("Open to whoever" in said) != private
     last = errors.strip().splitlines()[-1]
-    assert last == f"foodvision: Worker 2 of 4 was lost. Carry on with: foodvision train --resume {folder} --workers 4"
+    assert (
+        last
+        == f"foodvision: Worker 2 of 4 was lost. Carry on with: foodvision train --resume {folder} --workers 4"
+    )
     assert not [pid for pid in [group, *workers] if os.path.exists(f"/proc/{pid}")], "left behind"
     assert not json.loads((folder / "config.json").read_text())["complete"]
 
     resume = ["train", "--resume", folder, "--no-evaluate"]
-    process, done = start(BIN / "foodvision", *resume, "--workers", 2, "--open-ports", start_new_session=True), len(rows(folder))
+    process, done = (
+        start(BIN / "foodvision", *resume, "--workers", 2, "--open-ports", start_new_session=True),
+        len(rows(folder)),
+    )
     while len(rows(folder)) < done + 2 and process.poll() is None:
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and to whatever it started in its session
+    os.killpg(
+        process.pid, signal.SIGINT
+    )  # as a terminal does: to the command and to whatever it started in its session
     said, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGINT and "Traceback" not in errors, errors
-    assert errors.count("Stopped, with a backup.") == 1 and said.count("Resuming") == 1, "only one worker speaks"
+    assert errors.count("Stopped, with a backup.") == 1 and said.count("Resuming") == 1, (
+        "only one worker speaks"
+    )
     assert "Open to whoever can reach it" in said and said.count(f" of {socket.gethostname()}") == 2
-    assert json.loads((folder / "config.json").read_text())["distribution"] == {"devices": 1, "workers": 2}
+    assert json.loads((folder / "config.json").read_text())["distribution"] == {
+        "devices": 1,
+        "workers": 2,
+    }
 
     process = start(BIN / "foodvision", *resume)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "history.json", "model.keras", "tensorboard"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "history.json",
+        "model.keras",
+        "tensorboard",
+    ]
     writers = {path.name.split(".")[-3] for path in (folder / "tensorboard" / "train").iterdir()}
     assert len(writers) == 3, "one process of each attempt has written logs"
     assert_close_runs(alone, folder)
@@ -196,7 +235,7 @@ def test_a_private_network_needs_no_root():
 
 @pytest.mark.skipif(not shutil.which("unshare"), reason="needs the command unshare")
 def test_workers_who_can_be_reached_are_refused(words, offline, tmp_path):
-    forbid = "echo 0 > /proc/sys/user/max_net_namespaces && exec \"$@\""
+    forbid = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
     forbidden = ["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"]
     if subprocess.run([*forbidden, "true"], capture_output=True).returncode:
         pytest.skip("this system allows no user namespaces")
@@ -204,17 +243,25 @@ def test_workers_who_can_be_reached_are_refused(words, offline, tmp_path):
     done = run(*command, **offline)
     [line] = done.stderr.splitlines()
     assert done.returncode == 2 and not (tmp_path / "run").exists()
-    assert line.startswith("foodvision: The workers' ports cannot be closed to the network") and "--open-ports" in line
+    assert (
+        line.startswith("foodvision: The workers' ports cannot be closed to the network")
+        and "--open-ports" in line
+    )
 
 
 def test_two_devices_stopped_and_one_carries_on(words, start, alone, tmp_path):
-    process = start(BIN / "python", "-c", TWO_PROCESSORS, *words, "--run", tmp_path / "run", "--devices", "all")
+    process = start(
+        BIN / "python", "-c", TWO_PROCESSORS, *words, "--run", tmp_path / "run", "--devices", "all"
+    )
     while len(rows(tmp_path / "run")) < 3 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, errors
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["distribution"] == {"devices": 2, "workers": 1}
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["distribution"] == {
+        "devices": 2,
+        "workers": 1,
+    }
     process = start(BIN / "foodvision", "train", "--resume", tmp_path / "run", "--no-evaluate")
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
@@ -233,14 +280,21 @@ def test_workers_with_other_settings_are_told(words, start, tmp_path):
     while len(strangers) < 4 and first.poll() is None:
         try:
             strangers.append(socket.create_connection(place, timeout=1))
-            talk = [b'{"index": 1, "job": {}, "port": 1}\n', b'{"index": [1], "job": {}}\n', b"{}\n", b""][len(strangers) - 1]
+            talk = [
+                b'{"index": 1, "job": {}, "port": 1}\n',
+                b'{"index": [1], "job": {}}\n',
+                b"{}\n",
+                b"",
+            ][len(strangers) - 1]
             strangers[-1].sendall(talk)
         except OSError:
             time.sleep(0.1)
     other = start(BIN / "foodvision", *words, "--batch-size", 8, *joining, 1)
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(lambda process: process.communicate(timeout=120)[1], (first, other)))
-    wanted = "foodvision: The workers do not fit together: batch_size is 8 on worker 1 and 6 on worker 0"
+    wanted = (
+        "foodvision: The workers do not fit together: batch_size is 8 on worker 1 and 6 on worker 0"
+    )
     assert [errors.strip() for errors in ended] == [wanted] * 2
     assert (first.returncode, other.returncode) == (1, 1) and not (tmp_path / "run").exists()
     assert len(strangers) == 4
@@ -271,7 +325,9 @@ def test_shell_examples_are_sound(path):
     asked = run("foodvision", "train", "--help").stdout
     slurm = {"--nodes", "--ntasks-per-node", "--gpus-per-task", "--cpus-per-task", "--time", "--job-name", "--signal", "--requeue",
              "--kill-on-bad-exit"}  # fmt: skip
-    assert not {option for option in options - slurm if option not in asked}, "options that no command has"
+    assert not {option for option in options - slurm if option not in asked}, (
+        "options that no command has"
+    )
 
 
 def test_kubernetes_example_is_sound():
@@ -280,12 +336,18 @@ def test_kubernetes_example_is_sound():
     assert set(kinds) == {"Service", "Job", "NetworkPolicy"}
     job, service = kinds["Job"]["spec"], kinds["Service"]["spec"]
     assert job["completionMode"] == "Indexed" and job["completions"] == job["parallelism"]
-    assert service["clusterIP"] == "None" and service["selector"] == {"job-name": kinds["Job"]["metadata"]["name"]}
+    assert service["clusterIP"] == "None" and service["selector"] == {
+        "job-name": kinds["Job"]["metadata"]["name"]
+    }
     labels = {"matchLabels": service["selector"]}
-    assert kinds["NetworkPolicy"]["spec"]["podSelector"] == labels, "TensorFlow's ports are for the workers alone"
+    assert kinds["NetworkPolicy"]["spec"]["podSelector"] == labels, (
+        "TensorFlow's ports are for the workers alone"
+    )
     assert kinds["NetworkPolicy"]["spec"]["ingress"] == [{"from": [{"podSelector": labels}]}]
     pod = job["template"]["spec"]
-    assert pod["subdomain"] == kinds["Service"]["metadata"]["name"] and pod["restartPolicy"] == "Never"
+    assert (
+        pod["subdomain"] == kinds["Service"]["metadata"]["name"] and pod["restartPolicy"] == "Never"
+    )
     [container] = pod["containers"]
     script = container["args"][0]
     assert f"--workers {job['parallelism']}" in script and "$(JOB_COMPLETION_INDEX)" not in script

@@ -1,4 +1,5 @@
 "Measuring a run again and again: after a resume, on other photos, into folders that are in use"
+
 import json
 import os
 import re
@@ -31,7 +32,9 @@ def home(tmp_path_factory):
         for name in CLASSES:
             (folder / "photos" / part / name).mkdir(parents=True)
             for number in numbers:
-                draw_dish(name, number, (64, 48)).save(folder / "photos" / part / name / f"{number}.jpg")
+                draw_dish(name, number, (64, 48)).save(
+                    folder / "photos" / part / name / f"{number}.jpg"
+                )
     keras.utils.set_random_seed(0)
     layers = [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 127.5, -1),
               keras.layers.Conv2D(16, 5, 4, activation="relu"), keras.layers.Conv2D(32, 5, 4, activation="relu")]  # fmt: skip
@@ -66,9 +69,9 @@ def copy(stopped, tmp_path):
 
 
 def test_a_resumed_run_is_calibrated_anew(copy, capsys):
-    from foodvision.evaluation import evaluate, load_calibration
     from foodvision.export import model_card
     from foodvision.inference import Classifier
+    from foodvision.metrics import evaluate, load_calibration
     from foodvision.training import train
 
     first = evaluate(copy)
@@ -77,7 +80,9 @@ def test_a_resumed_run_is_calibrated_anew(copy, capsys):
     resumed = Run.open(copy)
     assert resumed.info["complete"] and load_calibration(resumed) is None
     assert not {"temperature", "threshold", "calibrated"} & set(resumed.info)
-    assert "has not been measured" in model_card(resumed) and "not calibrated" in model_card(resumed)
+    assert "has not been measured" in model_card(resumed) and "not calibrated" in model_card(
+        resumed
+    )
     capsys.readouterr()
     bare = Classifier.load(resumed)
     assert (bare.temperature, bare.threshold) == (1.0, None)
@@ -85,13 +90,15 @@ def test_a_resumed_run_is_calibrated_anew(copy, capsys):
     second = evaluate(copy)
     new = load_calibration(Run.open(copy))
     assert second["answered"] > 0.5 and second["model_checksum"] != first["model_checksum"]
-    assert new.threshold != old.threshold and not np.array_equal(new.class_features, old.class_features)
+    assert new.threshold != old.threshold and not np.array_equal(
+        new.class_features, old.class_features
+    )
     assert "has not been measured" not in model_card(Run.open(copy))
 
 
 def test_a_stale_calibration_is_not_used_even_if_nobody_dropped_it(copy):
     "A model file that is another one, put there by whatever means"
-    from foodvision.evaluation import calibrate, evaluate, load_calibration
+    from foodvision.metrics import calibrate, evaluate, load_calibration
 
     fitted = calibrate(copy)
     with open(copy / "model.keras", "ab") as file:
@@ -103,7 +110,7 @@ def test_a_stale_calibration_is_not_used_even_if_nobody_dropped_it(copy):
 
 def test_other_photos_decide_nothing(copy, home, tmp_path, foodvision):
     "A first look at other photos, mislabelled ones, of some classes: all are measured, and none is fitted on"
-    from foodvision.evaluation import calibrate, load_calibration
+    from foodvision.metrics import calibrate, load_calibration
 
     for is_class, shows in (("pizza", "sushi"), ("sushi", "pizza")):
         (tmp_path / "other" / is_class).mkdir(parents=True)
@@ -120,27 +127,41 @@ def test_other_photos_decide_nothing(copy, home, tmp_path, foodvision):
     only_test = shutil.copytree(home / "photos" / "test", tmp_path / "alone" / "test")
     shutil.rmtree(only_test / "hamburger")
     done = foodvision("evaluate", copy, "--data", tmp_path / "alone")
-    assert done.returncode == 0 and "Measured on 20 photos of 2 of the run's 3 classes" in done.stdout, done.stderr
+    assert (
+        done.returncode == 0 and "Measured on 20 photos of 2 of the run's 3 classes" in done.stdout
+    ), done.stderr
 
 
 def test_its_own_photos_are_known_wherever_they_are(copy, home, tmp_path, foodvision):
     "Moved, they are split as they were; changed, nothing is calibrated on them"
     shutil.copytree(home / "photos", tmp_path / "moved")
     moved = foodvision("evaluate", copy, "--data", tmp_path / "moved")
-    assert moved.returncode == 0 and "30 photos" in moved.stdout and f"{copy}/report/report.html" in moved.stdout, moved.stderr
+    assert (
+        moved.returncode == 0
+        and "30 photos" in moved.stdout
+        and f"{copy}/report/report.html" in moved.stdout
+    ), moved.stderr
     info = json.loads((copy / "config.json").read_text())
     info["calibrated"], info["config"]["data"] = {}, str(tmp_path / "moved")
     (copy / "config.json").write_text(json.dumps(info))
     (tmp_path / "moved" / "train" / "pizza" / "0.jpg").unlink()
     done = foodvision("evaluate", copy)
-    assert done.returncode == 1 and "holds other photos now" in done.stderr and done.stderr.count("\n") == 1
+    assert (
+        done.returncode == 1
+        and "holds other photos now" in done.stderr
+        and done.stderr.count("\n") == 1
+    )
     shutil.rmtree(tmp_path / "moved")
     done = foodvision("evaluate", copy, "--data", home / "photos" / "test")
-    assert done.returncode == 1 and "takes the photos it was trained on" in done.stderr and done.stderr.count("\n") == 1
+    assert (
+        done.returncode == 1
+        and "takes the photos it was trained on" in done.stderr
+        and done.stderr.count("\n") == 1
+    )
 
 
 def test_a_report_empties_no_folder(copy, tmp_path):
-    from foodvision.evaluation import evaluate
+    from foodvision.metrics import evaluate
     from foodvision.run import UserError
 
     thesis = tmp_path / "thesis"
@@ -158,33 +179,43 @@ def test_a_report_empties_no_folder(copy, tmp_path):
 
 @pytest.mark.parametrize("format", ["hub", "light", "web"])
 def test_exports_carry_a_calibration_that_is_their_own(copy, tmp_path, foodvision, format):
-    from foodvision.evaluation import calibrate, load_calibration
-    from foodvision.light import checksum
+    from foodvision.metrics import calibrate, load_calibration
+    from foodvision.predictor import checksum
 
     out = tmp_path / "out"
     refused = foodvision("export", copy, "--format", format, "--out", out)
-    assert refused.returncode == 1 and "no calibration for its present model. Fit it with: foodvision" in refused.stderr
+    assert (
+        refused.returncode == 1
+        and "no calibration for its present model. Fit it with: foodvision" in refused.stderr
+    )
     assert refused.stderr.count("\n") == 1 and not out.exists()
     fitted = calibrate(copy)
     done = foodvision("export", copy, "--format", format, "--out", out)
     assert done.returncode == 0, done.stderr
     if format == "web":
         facts = json.loads((out / "facts.json").read_text())
-        assert (facts["temperature"], facts["threshold"]) == (fitted["temperature"], fitted["threshold"])
+        assert (facts["temperature"], facts["threshold"]) == (
+            fitted["temperature"],
+            fitted["threshold"],
+        )
         assert facts["model"]["sha256"] == checksum(out / "model.tflite")
         return
     assert load_calibration(Run.open(out)).temperature == fitted["temperature"]
     info = json.loads((out / "config.json").read_text())
-    assert info["calibrated"] == {path.name: checksum(path) for path in out.iterdir() if path.name in info["calibrated"]}
+    assert info["calibrated"] == {
+        path.name: checksum(path) for path in out.iterdir() if path.name in info["calibrated"]
+    }
 
 
 def test_an_export_empties_no_folder(copy, tmp_path, foodvision):
-    from foodvision.evaluation import calibrate
+    from foodvision.metrics import calibrate
 
     calibrate(copy)
     for _ in range(2):
         done = foodvision("export", copy, "--format", "light", "--out", tmp_path / "light")
         assert done.returncode == 0, done.stderr
         (tmp_path / "light" / "notes.txt").write_text("mine")
-    assert foodvision("export", copy, "--format", "light", "--out", tmp_path / "light").returncode == 0
+    assert (
+        foodvision("export", copy, "--format", "light", "--out", tmp_path / "light").returncode == 0
+    )
     assert (tmp_path / "light" / "notes.txt").read_text() == "mine"

@@ -1,4 +1,5 @@
 "What happens when the machine, a person or a stranger's file does the worst: a clear line, and nothing lost"
+
 import contextlib
 import functools
 import io
@@ -79,7 +80,9 @@ def make_backbone(path, scale=1 / 127.5, activation="relu"):
 
     keras.utils.set_random_seed(0)
     image = keras.Input((None, None, 3))
-    features = keras.layers.Conv2D(16, 5, strides=4, activation=activation)(keras.layers.Rescaling(1 / 127.5, -1)(image))
+    features = keras.layers.Conv2D(16, 5, strides=4, activation=activation)(
+        keras.layers.Rescaling(1 / 127.5, -1)(image)
+    )
     features = keras.layers.Conv2D(24, 3, padding="same", activation="relu")(features)
     keras.Model(image, keras.layers.Rescaling(scale * 127.5)(features)).save(path)
     return path
@@ -98,6 +101,7 @@ def training(photos, backbone):
 
 def when_rows(folder, count, action):
     "Act once the history has so many rows; gives back the thread"
+
     def watch():
         end = time.monotonic() + 120
         while time.monotonic() < end:
@@ -118,12 +122,18 @@ def stopped(training, tmp_path_factory):
     before = signal.signal(signal.SIGTERM, lambda *ignored: None)
     try:
         thread = when_rows(folder, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        code, _, err = command(*training, "--fine-tune-epochs", 40, "--backup-steps", 1, "--run", folder)
+        code, _, err = command(
+            *training, "--fine-tune-epochs", 40, "--backup-steps", 1, "--run", folder
+        )
         thread.join()
     finally:
         signal.signal(signal.SIGTERM, before)
     assert code == 128 + signal.SIGTERM, err[-2000:]
-    assert {path.name for path in (folder / "backup").iterdir()} == {"best_head.npz", "newest.backup", "previous.backup"}
+    assert {path.name for path in (folder / "backup").iterdir()} == {
+        "best_head.npz",
+        "newest.backup",
+        "previous.backup",
+    }
     return folder
 
 
@@ -238,7 +248,10 @@ ALTERED = {
     "unknown field": (dict(config__colour="red"), "Unknown setting: colour"),
     "wrong type": (dict(config__image_size="large"), "image_size must be of type int"),
     "out of range": (dict(config__batch_size=10**9), "batch_size must be between"),
-    "not a number": (dict(config__dropout=float("nan")), "dropout must be of type float (a finite number)"),
+    "not a number": (
+        dict(config__dropout=float("nan")),
+        "dropout must be of type float (a finite number)",
+    ),
     "unknown choice": (dict(config__policy="float8"), "policy must be one of"),
     "config is a list": (dict(config=[1, 2]), "config must be of type dict"),
     "class names are numbers": (dict(class_names=[1, 2, 3]), "class_names.0 must be of type str"),
@@ -254,7 +267,11 @@ ALTERED = {
 def test_altered_config(interrupted, title):
     facts, reason = ALTERED[title]
     change(interrupted, **facts)
-    for words in (["info", interrupted], ["train", "--resume", interrupted], ["predict", interrupted, "a.jpg"]):
+    for words in (
+        ["info", interrupted],
+        ["train", "--resume", interrupted],
+        ["predict", interrupted, "a.jpg"],
+    ):
         assert reason in refused(2, *words)
 
 
@@ -284,7 +301,13 @@ def damaged(content):
     def places(value, place=()):
         if place:
             yield place
-        inner = value.items() if isinstance(value, dict) else list(enumerate(value))[:1] if isinstance(value, list) else ()
+        inner = (
+            value.items()
+            if isinstance(value, dict)
+            else list(enumerate(value))[:1]
+            if isinstance(value, list)
+            else ()
+        )
         for key, part in inner:
             yield from places(part, (*place, key))
 
@@ -305,7 +328,13 @@ def measured(stopped, tmp_path_factory):
     folder = shutil.copytree(stopped, tmp_path_factory.mktemp("measured") / "run")
     settings = {"learning_rate": 0.002, "weight_decay": 0.1, "dropout": 0.2}
     light = {name: Run.open("food101").info[name] for name in ("measured", "light")}
-    change(folder, config__fine_tune_epochs=2, head_search=[settings], accepted_changes=["numpy was 1.0"], **light)
+    change(
+        folder,
+        config__fine_tune_epochs=2,
+        head_search=[settings],
+        accepted_changes=["numpy was 1.0"],
+        **light,
+    )
     code, _, err = command("evaluate", folder)
     assert code == 0, err[-2000:]
     return folder
@@ -315,7 +344,10 @@ def test_a_run_is_read_or_refused_whatever_is_damaged(measured, tmp_path):
     "Of config.json and history.json: each place taken out, and replaced by each kind of value"
     from foodvision.run import UserError
 
-    shutil.copy(measured / "config.json", tmp_path), shutil.copy(measured / "history.json", tmp_path)
+    (
+        shutil.copy(measured / "config.json", tmp_path),
+        shutil.copy(measured / "history.json", tmp_path),
+    )
     count = 0
     for name in ("config.json", "history.json"):
         whole = (tmp_path / name).read_text()
@@ -327,7 +359,11 @@ def test_a_run_is_read_or_refused_whatever_is_damaged(measured, tmp_path):
                 cli._run_facts(run)
                 assert run.class_names and run.history
             except UserError as error:
-                assert str(tmp_path / name) in str(error) and "\n" not in str(error) and len(str(error)) < 500, error
+                assert (
+                    str(tmp_path / name) in str(error)
+                    and "\n" not in str(error)
+                    and len(str(error)) < 500
+                ), error
         (tmp_path / name).write_text(whole)
     assert count > 1500
 
@@ -377,9 +413,13 @@ def test_every_command_on_a_damaged_run(measured, photos, tmp_path, title):
 @pytest.mark.parametrize("fact", ["class_names", "data", "policy", "device", "threads"])
 def test_facts_that_a_resume_needs(measured, tmp_path, fact):
     folder = shutil.copytree(measured, tmp_path / "run")
-    (folder / "config.json").write_text(json.dumps(without(json.loads((folder / "config.json").read_text()), fact)))
+    (folder / "config.json").write_text(
+        json.dumps(without(json.loads((folder / "config.json").read_text()), fact))
+    )
     before = (folder / "config.json").read_bytes()
-    assert f"config.json cannot be read as a run's: {fact} is missing" in refused(2, "train", "--resume", folder)
+    assert f"config.json cannot be read as a run's: {fact} is missing" in refused(
+        2, "train", "--resume", folder
+    )
     assert (folder / "config.json").read_bytes() == before
 
 
@@ -398,7 +438,9 @@ def test_other_versions_on_resume(interrupted):
     versions = Run.open(interrupted).info["versions"]
     change(interrupted, versions={**versions, "keras": "2.0.0", "numpy": "1.0.0"})
     said = refused(2, "train", "--resume", interrupted)
-    assert "keras was 2.0.0 and is now" in said and "numpy was 1.0.0" in said and "pillow" not in said
+    assert (
+        "keras was 2.0.0 and is now" in said and "numpy was 1.0.0" in said and "pillow" not in said
+    )
     assert "--accept-changes" in said
 
 
@@ -467,7 +509,11 @@ def test_loss_is_no_number_from_the_start(training, tmp_path):
     scale = make_backbone(tmp_path / "overflow.keras", 1e38)
     rate = ["--no-head-search", "--head-learning-rate", 0.001]
     said = refused(1, *training, "--backbone", scale, *rate, "--run", tmp_path / "run")
-    assert "at step 1 of" in said and "learning rate of 0.001" in said and "Try a learning rate" in said
+    assert (
+        "at step 1 of" in said
+        and "learning rate of 0.001" in said
+        and "Try a learning rate" in said
+    )
 
 
 def test_loss_runs_away_later(training, tmp_path):
@@ -518,8 +564,23 @@ def hostile_class(path, marker):
 
 
 def hostile_function(path, marker):
-    hostile_config(path, marker, {"module": "keras.layers", "class_name": "Activation", "name": "in", "config": {
-        "activation": {"module": "os", "class_name": "function", "config": "mkdir", "registered_name": "mkdir"}}})
+    hostile_config(
+        path,
+        marker,
+        {
+            "module": "keras.layers",
+            "class_name": "Activation",
+            "name": "in",
+            "config": {
+                "activation": {
+                    "module": "os",
+                    "class_name": "function",
+                    "config": "mkdir",
+                    "registered_name": "mkdir",
+                }
+            },
+        },
+    )
 
 
 def hostile_pickle(path, marker):
@@ -552,7 +613,11 @@ def test_hostile_model(make, interrupted, training, tmp_path):
     shutil.copy(evil, interrupted / "model.keras")
     with pytest.raises(UserError) as caught:
         load_model(evil)
-    assert caught.value.exit_code == 1 and "evil.keras" in str(caught.value) and "\n" not in str(caught.value)
+    assert (
+        caught.value.exit_code == 1
+        and "evil.keras" in str(caught.value)
+        and "\n" not in str(caught.value)
+    )
     assert "model.keras" in refused(1, "predict", interrupted, "photo.jpg")
     assert "evil.keras" in refused(1, *training, "--backbone", evil, "--run", tmp_path / "new")
     assert "evil.keras" in refused(1, *training, "--weights", evil, "--run", tmp_path / "new")
@@ -562,7 +627,9 @@ def test_hostile_model(make, interrupted, training, tmp_path):
 def test_hostile_weights(training, tmp_path):
     for name in ("evil.h5", "evil.weights.h5"):
         plain_pickle(tmp_path / name, tmp_path / "harm")
-        assert name in refused(1, *training, "--weights", tmp_path / name, "--run", tmp_path / "new")
+        assert name in refused(
+            1, *training, "--weights", tmp_path / name, "--run", tmp_path / "new"
+        )
     assert not (tmp_path / "harm").exists() and not (tmp_path / "new").exists()
 
 
@@ -613,7 +680,9 @@ def policies(with_bad_photos, backbone, offline, tmp_path_factory):
         started[policy] = subprocess.Popen(list(map(str, words)), env={**os.environ, **offline}, text=True,
                                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     said = {policy: process.communicate(timeout=300) for policy, process in started.items()}
-    return {policy: (started[policy].returncode, *said[policy], place / policy) for policy in started}
+    return {
+        policy: (started[policy].returncode, *said[policy], place / policy) for policy in started
+    }
 
 
 def test_fail_names_the_photo_and_leaves_nothing(policies):
@@ -630,7 +699,10 @@ def test_skip_trains_and_lists(policies):
     assert code == 0, err[-3000:]
     run = Run.open(folder)
     listed = {Path(bad["name"]).name: bad["reason"] for bad in run.info["data"]["bad_images"]}
-    assert set(listed) == {"cut.jpg", "page.jpg", "empty.jpg"} and listed["empty.jpg"] == "the file is empty"
+    assert (
+        set(listed) == {"cut.jpg", "page.jpg", "empty.jpg"}
+        and listed["empty.jpg"] == "the file is empty"
+    )
     assert run.info["complete"] and len(run.history) == 4
 
 

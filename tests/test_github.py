@@ -1,4 +1,5 @@
 "GitHub's files are what GitHub expects, and do what the Makefile and the package say"
+
 import re
 
 import pytest
@@ -35,8 +36,13 @@ def test_issue_forms_fit_their_schema():
 
 def test_a_broken_workflow_would_be_noticed(tmp_path):
     broken = tmp_path / "broken.yaml"
-    broken.write_text("on: push\njobs:\n  test:\n    steps: [{run: make test}]\n")  # on which machine?
-    assert run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", broken).returncode == 1
+    broken.write_text(
+        "on: push\njobs:\n  test:\n    steps: [{run: make test}]\n"
+    )  # on which machine?
+    assert (
+        run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", broken).returncode
+        == 1
+    )
 
 
 @pytest.fixture(params=WORKFLOWS, ids=lambda path: path.stem)
@@ -57,8 +63,12 @@ def test_workflows_are_careful(workflow):
 
 def test_workflows_call_targets_that_exist(workflow):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
-    called = {target for job in workflow["jobs"].values() for step in job["steps"]
-              for target in re.findall(r"^make ([a-z]+)", step.get("run", ""), re.M)}
+    called = {
+        target
+        for job in workflow["jobs"].values()
+        for step in job["steps"]
+        for target in re.findall(r"^make ([a-z]+)", step.get("run", ""), re.M)
+    }
     assert called <= targets
 
 

@@ -1,4 +1,5 @@
 "Classes and photos with every kind of name, through training, reports, answers, every export, the app and the web page"
+
 import csv
 import io
 import json
@@ -33,7 +34,10 @@ FILES = ["=cmd|' C calc'!A0", os.fsdecode(b"\xff"), "two\nlines", "y" * 240, "-5
 
 def draw(kind, number):
     "A photo in the colour of its class, with some noise"
-    colour, random = np.random.default_rng(kind).integers(0, 256, 3), np.random.default_rng([kind, number])
+    colour, random = (
+        np.random.default_rng(kind).integers(0, 256, 3),
+        np.random.default_rng([kind, number]),
+    )
     pixels = (colour + random.normal(0, 25, (8, 8, 3))).clip(0, 255).astype(np.uint8)
     return Image.fromarray(pixels).resize((48, 48))
 
@@ -56,8 +60,14 @@ def foodvision(offline):
 
     def call(*words, code=0):
         done = run("foodvision", *words, **offline)
-        assert done.returncode == code, f"{ascii(words)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        faults = [line for line in done.stderr.splitlines() if "Traceback" in line or "Warning" in line or "Glyph" in line]
+        assert done.returncode == code, (
+            f"{ascii(words)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        )
+        faults = [
+            line
+            for line in done.stderr.splitlines()
+            if "Traceback" in line or "Warning" in line or "Glyph" in line
+        ]
         assert not faults, faults[:3]
         return done.stdout
 
@@ -72,8 +82,19 @@ def trained(photos, foodvision):
     pixels = keras.Input((32, 32, 3), dtype="uint8")
     features = keras.layers.Conv2D(8, 3, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))
     keras.Model(pixels, features).save(photos.parent / "tiny.keras")
-    settings = ["--backbone", photos.parent / "tiny.keras", "--image-size", 32, "--feature-epochs", 5, "--fine-tune-epochs", 1]
-    said = foodvision("train", "--data", photos, "--run", photos.parent / "run", "--no-head-search", *settings)
+    settings = [
+        "--backbone",
+        photos.parent / "tiny.keras",
+        "--image-size",
+        32,
+        "--feature-epochs",
+        5,
+        "--fine-tune-epochs",
+        1,
+    ]
+    said = foodvision(
+        "train", "--data", photos, "--run", photos.parent / "run", "--no-head-search", *settings
+    )
     assert "Note: Passed over: 1 hidden." in said
     return photos.parent / "run"
 
@@ -92,7 +113,9 @@ class Tags(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
-        self.live += [tag] * (tag == "script") + [name for name, _ in attributes if name.startswith("on")]
+        self.live += [tag] * (tag == "script") + [
+            name for name, _ in attributes if name.startswith("on")
+        ]
 
     def handle_data(self, text):
         self.text.append(text)
@@ -109,14 +132,24 @@ def check_page(page, names=SHOWN):
 def read_table(text):
     "The rows of a table whose cells no spreadsheet takes for a formula"
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    assert rows and not [cell for row in rows for cell in row.values() if cell[:1] in tuple("=+-@\t\r\n")]
+    assert rows and not [
+        cell for row in rows for cell in row.values() if cell[:1] in tuple("=+-@\t\r\n")
+    ]
     return [{name: from_cell(cell) for name, cell in row.items()} for row in rows]
 
 
 def test_training_ends_and_a_finished_run_is_taken_up_again(trained, photos, foodvision):
     opened = Run.open(trained)
-    assert set(opened.class_names) == set(SHOWN) and opened.info["complete"] and opened.config.data == str(photos)
-    assert [size for _, tag, _, size in read_tensorboard(trained / "tensorboard") if tag == "confusion_matrix"][0] > 1000
+    assert (
+        set(opened.class_names) == set(SHOWN)
+        and opened.info["complete"]
+        and opened.config.data == str(photos)
+    )
+    assert [
+        size
+        for _, tag, _, size in read_tensorboard(trained / "tensorboard")
+        if tag == "confusion_matrix"
+    ][0] > 1000
     assert f"Run: {trained}" in foodvision("train", "--resume", trained, "--no-evaluate")
     assert r"photos-\xe9: " in foodvision("info", trained)
 
@@ -142,7 +175,10 @@ def test_an_audit_is_read_back(trained, photos, foodvision):
     foodvision("audit", trained)
     text = (trained / "audit" / "audit.csv").read_text(encoding="utf-8")
     rows, data = read_table(text), load_folder(photos)
-    check_page((trained / "audit" / "audit.html").read_text(encoding="utf-8"), {row["label"] for row in rows})
+    check_page(
+        (trained / "audit" / "audit.html").read_text(encoding="utf-8"),
+        {row["label"] for row in rows},
+    )
     assert {"=1+1", "@sum", "-dash", r"caf\xe9", "a,b;c"} <= {row["label"] for row in rows}
     assert "'=1+1" in text and any(row["file"].startswith("=1+1/") for row in rows)
     left = drop_suspects(data, trained / "audit" / "audit.csv").train
@@ -158,14 +194,21 @@ def test_answers_are_printed(trained, photos, tmp_path):
     def predict(*options, encoding="utf-8"):
         out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # strict, as most terminals are
         with redirect_stdout(out):
-            assert main(["predict", str(trained), *map(str, odd), "--top", str(len(NAMES)), *options]) == 0
+            assert (
+                main(["predict", str(trained), *map(str, odd), "--top", str(len(NAMES)), *options])
+                == 0
+            )
         out.flush()
         return out.buffer.getvalue().decode(encoding)
 
     lines = predict().splitlines()
-    assert len(lines) == len(names) and all(any(line.startswith(f"{name}: ") for line in lines) for name in names)
+    assert len(lines) == len(names) and all(
+        any(line.startswith(f"{name}: ") for line in lines) for name in names
+    )
     rows = read_table(predict("--csv", "--explain", str(tmp_path)))
-    assert {row["name"] for row in rows} == names and {rows[0][f"class_{k + 1}"] for k in range(len(NAMES))} == set(SHOWN)
+    assert {row["name"] for row in rows} == names and {
+        rows[0][f"class_{k + 1}"] for k in range(len(NAMES))
+    } == set(SHOWN)
     assert len(list(tmp_path.iterdir())) == len(names)
     for encoding in ("utf-8", "latin-1"):
         answers = [json.loads(line) for line in predict("--json", encoding=encoding).splitlines()]
@@ -176,7 +219,11 @@ def test_answers_are_printed(trained, photos, tmp_path):
 
 def test_every_export_has_the_names(trained, photos, foodvision, classifier):
     [expected] = classifier.predict(photos / "🍕" / "7.png", top=1)
-    for format, file in (("litert", "litert.tflite"), ("onnx", "onnx.onnx"), ("savedmodel", "savedmodel")):
+    for format, file in (
+        ("litert", "litert.tflite"),
+        ("onnx", "onnx.onnx"),
+        ("savedmodel", "savedmodel"),
+    ):
         foodvision("export", trained, "--format", format)
         path = trained / "exports" / file
         assert read_metadata(path)["class_names"] == classifier.class_names
@@ -186,7 +233,9 @@ def test_every_export_has_the_names(trained, photos, foodvision, classifier):
     for format in ("hub", "light"):
         foodvision("export", trained, "--format", format)
         assert Run.open(trained / "exports" / format).class_names == classifier.class_names
-        assert r"\$5\_or\_\$10" in (trained / "exports" / format / "README.md").read_text(encoding="utf-8")
+        assert r"\$5\_or\_\$10" in (trained / "exports" / format / "README.md").read_text(
+            encoding="utf-8"
+        )
     assert Classifier.load(trained / "exports" / "light").predict(photos / "🍕" / "7.png")
 
 
@@ -194,9 +243,15 @@ def test_the_app_shows_the_names(classifier, photos):
     pytest.importorskip("gradio")
     photo = photos / os.fsdecode(b"caf\xe9") / f"{FILES[1]}.png"
     check_page(answer_photo(classifier, photo, top=len(NAMES)))
-    assert "owned" not in Tags(answer_photo(classifier, photo.with_name("<script>owned=1.png"))).live
+    assert (
+        "owned" not in Tags(answer_photo(classifier, photo.with_name("<script>owned=1.png"))).live
+    )
     page = json.loads(json.dumps(build_app(classifier).get_config_file(), default=str))
-    [knows] = [part["props"]["value"] for part in page["components"] if "Knows" in str(part["props"].get("value"))]
+    [knows] = [
+        part["props"]["value"]
+        for part in page["components"]
+        if "Knows" in str(part["props"].get("value"))
+    ]
     check_page(knows, classifier.class_names[:12])
 
 
@@ -204,20 +259,33 @@ def test_the_web_page_shows_the_names(trained, photos, foodvision, classifier):
     if not (trained / "exports" / "light").exists():
         foodvision("export", trained, "--format", "light")
     out = trained.parent / "page"
-    foodvision("export", trained / "exports" / "light", "--format", "web", "--out", out)  # the light model is made once
-    assert json.loads((out / "facts.json").read_text(encoding="utf-8"))["classes"] == classifier.class_names
+    foodvision(
+        "export", trained / "exports" / "light", "--format", "web", "--out", out
+    )  # the light model is made once
+    assert (
+        json.loads((out / "facts.json").read_text(encoding="utf-8"))["classes"]
+        == classifier.class_names
+    )
     if not chromium.find():
-        pytest.skip("no Chromium on this machine: `apt-get install chromium`, or run `make test` as root on Debian")
+        pytest.skip(
+            "no Chromium on this machine: `apt-get install chromium`, or run `make test` as root on Debian"
+        )
     from playwright.sync_api import sync_playwright
 
     [expected] = classifier.predict(photos / "🍕" / "7.png")
     with sync_playwright() as play, served(out) as address:
-        browser = play.chromium.launch(executable_path=chromium.find(), args=[*FLAGS, "--disable-gpu"])
+        browser = play.chromium.launch(
+            executable_path=chromium.find(), args=[*FLAGS, "--disable-gpu"]
+        )
         page = browser.new_page()
         page.goto(address)
         wait(page, "ready")
         assert classifier.class_names[0].replace("_", " ") in page.locator("header").inner_text()
-        photo = {"name": "7.png", "mimeType": "image/png", "buffer": (photos / "🍕" / "7.png").read_bytes()}
+        photo = {
+            "name": "7.png",
+            "mimeType": "image/png",
+            "buffer": (photos / "🍕" / "7.png").read_bytes(),
+        }
         page.locator("#file").set_input_files(photo)
         wait(page, "answered")
         rows = [line.split("\n")[0] for line in page.locator("#answer li").all_inner_texts()]
@@ -246,11 +314,16 @@ def test_names_that_cannot_be_are_one_line(photos, tmp_path, capsys):
 def test_the_plots_of_any_predictions():
     "Many classes are drawn in another way than few; both take all names, without a warning"
     from foodvision.callbacks import _draw_counts
-    from foodvision.evaluation import Predictions, plot_confusion
+    from foodvision.metrics import Predictions, plot_confusion
 
     for names in (SHOWN, [*SHOWN, *map(str, range(20))]):
         count = len(names)
-        said = Predictions(np.arange(count).astype(str), np.arange(count), np.eye(count, dtype="float32"), tuple(names))
+        said = Predictions(
+            np.arange(count).astype(str),
+            np.arange(count),
+            np.eye(count, dtype="float32"),
+            tuple(names),
+        )
         with warnings.catch_warnings(action="error", category=UserWarning):
             plot_confusion(said).figure.savefig(io.BytesIO(), format="png")
             _draw_counts(np.eye(count), names)

@@ -1,4 +1,5 @@
 "Each notebook runs from top to bottom, and reads as the project's notebooks are meant to read"
+
 import ast
 import itertools
 import json
@@ -6,20 +7,25 @@ import re
 import time
 
 import pytest
-import yaml
-from conftest import NOTEBOOKS, ROOT, run
+from conftest import CHAPTERS, NOTEBOOKS, ROOT, run
 
-LONGEST_CELL = 45  # Lines of code; a class cannot be split over cells, so its methods are measured instead
-LONGEST_METHOD = 40
+LONGEST_CELL = (
+    45  # Lines of code; a class cannot be split over cells, so its methods are measured instead
+)
+LONGEST_METHOD = 45
 LONGEST_LINE = 140  # Columns
 BYTES, PICTURES = 200_000, 4  # Saved outputs of one notebook
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS[::-1], ids=str)  # the tutorials first: a long one must not run last, alone
+@pytest.mark.parametrize(
+    "notebook", NOTEBOOKS[::-1], ids=str
+)  # the tutorials first: a long one must not run last, alone
 def test_runs(notebook, offline, record_property):
     "Every cell, as `nbdev_test` runs them, in a process of its own"
     started = time.monotonic()
-    done = run("nbdev_test", "--path", f"nbs/{notebook}", "--n_workers", "0", timeout=900, **offline)
+    done = run(
+        "nbdev_test", "--path", f"nbs/{notebook}", "--n_workers", "0", timeout=900, **offline
+    )
     record_property("seconds", time.monotonic() - started)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
 
@@ -33,7 +39,9 @@ class Cell:
         self.code = re.sub(r"^#\|.*\n?", "", self.source, flags=re.M).strip()
         self.exported = bool(self.directives & {"export", "exports", "exporti"})
         self.runs = not re.search(r"^#\|\s*eval:\s*false", self.source, re.M)
-        self.hidden = "hide" in self.directives or bool(re.search(r"^#\|\s*include:\s*false", self.source, re.M))
+        self.hidden = "hide" in self.directives or bool(
+            re.search(r"^#\|\s*include:\s*false", self.source, re.M)
+        )
         self.body = ast.parse(re.sub(r"^\s*[%!].*$", "", self.code, flags=re.M)).body
         self.outputs = cell["outputs"]
 
@@ -56,8 +64,14 @@ def test_opens_with_a_title_and_a_promise(book):
     first = book["cells"][0]
     source = "".join(first["source"])
     assert first["cell_type"] == "markdown" and re.match(r"# \S.*\n+> \S", source), source[:200]
-    rest = [line for line in source.splitlines()[1:] if line.strip() and not re.match(r">|- [\w-]+:", line)]
-    assert not rest, f"the site leaves out what else stands in the first cell: give it a cell of its own: {rest[0]}"
+    rest = [
+        line
+        for line in source.splitlines()[1:]
+        if line.strip() and not re.match(r">|- [\w-]+:", line)
+    ]
+    assert not rest, (
+        f"the site leaves out what else stands in the first cell: give it a cell of its own: {rest[0]}"
+    )
 
 
 def test_cells_are_short(cells):
@@ -65,7 +79,9 @@ def test_cells_are_short(cells):
         lines = [line for line in cell.code.splitlines() if line.strip()]
         assert not [line for line in lines if len(line) > LONGEST_LINE]
         if any(isinstance(node, ast.ClassDef) for node in cell.body):
-            spans = {node.name: node.end_lineno - node.lineno + 1 for node in cell.nodes(ast.FunctionDef)}
+            spans = {
+                node.name: node.end_lineno - node.lineno + 1 for node in cell.nodes(ast.FunctionDef)
+            }
             assert not {name: lines for name, lines in spans.items() if lines > LONGEST_METHOD}
         else:
             assert len(lines) <= LONGEST_CELL, f"{len(lines)} lines: {lines[0]}"
@@ -80,9 +96,20 @@ def public(body):
 def undescribed(function, source: list[str]) -> list[str]:
     "Parameters of a function that no comment on their line describes, and the function itself without a docstring"
     given = function.args
-    parameters = given.posonlyargs + given.args + given.kwonlyargs + [a for a in (given.vararg, given.kwarg) if a]
-    names = [p.arg for p in parameters if p.arg not in ("self", "cls") and "#" not in source[p.end_lineno - 1]]
-    return names + ([] if ast.get_docstring(function) or function.name == "__init__" else ["(no docstring)"])
+    parameters = (
+        given.posonlyargs
+        + given.args
+        + given.kwonlyargs
+        + [a for a in (given.vararg, given.kwarg) if a]
+    )
+    names = [
+        p.arg
+        for p in parameters
+        if p.arg not in ("self", "cls") and "#" not in source[p.end_lineno - 1]
+    ]
+    return names + (
+        [] if ast.get_docstring(function) or function.name == "__init__" else ["(no docstring)"]
+    )
 
 
 def test_public_names_are_described(cells):
@@ -95,25 +122,45 @@ def test_public_names_are_described(cells):
                 assert ast.get_docstring(node), f"{node.name} has no docstring"
                 inner = [n for n in node.body if isinstance(n, ast.FunctionDef)]
                 # What begins with on_ is a hook that Keras calls and describes.
-                parts = [n for n in inner if not n.name.startswith(("_", "on_")) or n.name == "__init__"]
-                fields = [n for n in node.body if isinstance(n, ast.AnnAssign) and not n.target.id.startswith("_")]
-                missing += [f"{node.name}.{n.target.id}" for n in fields if "#" not in source[n.end_lineno - 1]]
-            missing += [f"{node.name}.{part.name}: {name}" for part in parts for name in undescribed(part, source)]
+                parts = [
+                    n for n in inner if not n.name.startswith(("_", "on_")) or n.name == "__init__"
+                ]
+                fields = [
+                    n
+                    for n in node.body
+                    if isinstance(n, ast.AnnAssign) and not n.target.id.startswith("_")
+                ]
+                missing += [
+                    f"{node.name}.{n.target.id}"
+                    for n in fields
+                    if "#" not in source[n.end_lineno - 1]
+                ]
+            missing += [
+                f"{node.name}.{part.name}: {name}"
+                for part in parts
+                for name in undescribed(part, source)
+            ]
     assert not missing
 
 
 def test_public_names_are_shown_at_work(cells):
     for index, cell in enumerate(cells):
-        later = "\n".join(other.code for other in cells[index + 1 :] if other.runs and not other.exported)
+        later = "\n".join(
+            other.code for other in cells[index + 1 :] if other.runs and not other.exported
+        )
         for node in public(cell.body) if cell.exported else []:
-            assert re.search(rf"\b{node.name}\b", later), f"no example or test of {node.name} after it"
+            assert re.search(rf"\b{node.name}\b", later), (
+                f"no example or test of {node.name} after it"
+            )
 
 
 def test_imports_stand_alone(cells):
     "What a chapter builds on is seen at a glance; nbdev's own tools count on it too"
     for cell in cells:
         others = [node for node in cell.body if not isinstance(node, ast.Import | ast.ImportFrom)]
-        assert not cell.runs or len(others) in (0, len(cell.body)), f"imports beside other code: {cell.code[:80]}"
+        assert not cell.runs or len(others) in (0, len(cell.body)), (
+            f"imports beside other code: {cell.code[:80]}"
+        )
 
 
 def test_outputs_are_fit_to_read(book):
@@ -124,7 +171,9 @@ def test_outputs_are_fit_to_read(book):
             data = output.get("data", {"text/plain": output.get("text", "")})
             pictures += any(kind.startswith("image/") for kind in data)
             size += len(json.dumps(output))
-            text += "".join("".join(value) + "\n" for kind, value in data.items() if kind.startswith("text/"))
+            text += "".join(
+                "".join(value) + "\n" for kind, value in data.items() if kind.startswith("text/")
+            )
     assert size <= BYTES and pictures <= PICTURES, f"{size:,} bytes and {pictures} pictures"
     paths = r"/(?:home|root|Users|tmp|work|var/folders)/\S+"
     debris = r"\w*Warning\b.*|WARNING.*|\r|it/s\]|\x1b\[|\d+%\|"
@@ -135,35 +184,52 @@ def test_outputs_are_fit_to_read(book):
 def test_outputs_are_there(cells):
     "A cell that ends in a value or prints is there to be read: its output is saved with it"
     for cell in cells:
-        if not (cell.runs and cell.body) or cell.exported or cell.hidden or cell.source.rstrip().endswith(";"):
+        if (
+            not (cell.runs and cell.body)
+            or cell.exported
+            or cell.hidden
+            or cell.source.rstrip().endswith(";")
+        ):
             continue
         # A call may end a cell and give nothing back (`test_eq`); any other expression gives a value.
-        shows = isinstance(cell.body[-1], ast.Expr) and not isinstance(cell.body[-1].value, ast.Call | ast.Constant)
-        prints = any(isinstance(node, ast.Expr) and ast.unparse(node).startswith("print(") for node in cell.body)
-        assert cell.outputs or not (shows or prints), f"no saved output: {cell.code.splitlines()[-1]}"
+        shows = isinstance(cell.body[-1], ast.Expr) and not isinstance(
+            cell.body[-1].value, ast.Call | ast.Constant
+        )
+        prints = any(
+            isinstance(node, ast.Expr) and ast.unparse(node).startswith("print(")
+            for node in cell.body
+        )
+        assert cell.outputs or not (shows or prints), (
+            f"no saved output: {cell.code.splitlines()[-1]}"
+        )
 
 
 def test_pictures_are_there(cells):
     "A cell that describes a picture has one saved with it: without one the page shows the name of an object"
     for cell in cells:
         kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
-        assert "fig" not in cell.directives or any(kind.startswith("image/") for kind in kinds), cell.code.splitlines()[-1]
+        assert "fig" not in cell.directives or any(kind.startswith("image/") for kind in kinds), (
+            cell.code.splitlines()[-1]
+        )
 
 
 def test_links_between_notebooks_lead_somewhere(book, request):
     here = (ROOT / "nbs" / request.node.callspec.params["book"]).parent
-    prose = "\n".join("".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "markdown")
-    for target in re.findall(r"\]\((?!\w+:|#|try/)([^)#\s]+)", prose):  # `try` is made with the site, whose test follows it
+    prose = "\n".join(
+        "".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "markdown"
+    )
+    for target in re.findall(
+        r"\]\((?!\w+:|#|try/)([^)#\s]+)", prose
+    ):  # `try` is made with the site, whose test follows it
         assert (here / target).exists(), f"link to {target}"
 
 
 def test_a_chapter_leads_to_the_next():
     "The last words of a chapter link to the one that the sidebar has after it"
-    site = yaml.safe_load((ROOT / "nbs" / "_quarto.yml").read_text(encoding="utf-8"))["website"]
-    parts = [part["contents"] for part in site["sidebar"]["contents"] if isinstance(part, dict)]
-    chapters = [page for page in itertools.chain(*parts) if re.match(r"\d\d", page)]
-    assert set(chapters) == {str(path) for path in NOTEBOOKS if re.match(r"\d\d", path.name)}
-    for here, following in itertools.pairwise(chapters):
+    assert set(CHAPTERS) == {str(path) for path in NOTEBOOKS if re.match(r"\d\d", path.name)}
+    for here, following in itertools.pairwise(CHAPTERS):
         cells = json.loads((ROOT / "nbs" / here).read_text(encoding="utf-8"))["cells"]
-        last = next("".join(cell["source"]) for cell in reversed(cells) if cell["cell_type"] == "markdown")
+        last = next(
+            "".join(cell["source"]) for cell in reversed(cells) if cell["cell_type"] == "markdown"
+        )
         assert f"]({following})" in last, f"{here} ends without a link to {following}"

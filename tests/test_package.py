@@ -1,4 +1,5 @@
 "What is built from the sources is whole, the same every time, and works where only it is installed"
+
 import os
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from conftest import ROOT, run, succeed
 
 def build(folder: Path) -> tuple[Path, Path]:
     "Wheel and source archive of the sources in `folder`, dated as SOURCE_DATE_EPOCH says"
-    succeed("python", "-m", "build", "--outdir", folder / "dist", folder, SOURCE_DATE_EPOCH="1767225600")
+    succeed(
+        "python", "-m", "build", "--outdir", folder / "dist", folder, SOURCE_DATE_EPOCH="1767225600"
+    )
     return next(folder.glob("dist/*.whl")), next(folder.glob("dist/*.tar.gz"))
 
 
@@ -31,19 +34,42 @@ def test_same_bytes_every_time(built, copy_of_sources):
 def test_wheel_holds_the_package_and_nothing_else(built):
     names = zipfile.ZipFile(built[0]).namelist()
     modules = {f"foodvision/{path.name}" for path in (ROOT / "foodvision").glob("*.py")}
-    food101 = {f"foodvision/food101/{path.name}" for path in (ROOT / "foodvision" / "food101").iterdir()}
-    page = {path.relative_to(ROOT).as_posix() for path in (ROOT / "foodvision" / "page").rglob("*") if path.is_file()}
+    food101 = {
+        f"foodvision/pretrained/food101/{path.name}"
+        for path in (ROOT / "foodvision" / "pretrained" / "food101").iterdir()
+    }
+    page = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "foodvision" / "page").rglob("*")
+        if path.is_file()
+    }
     inside = {name for name in names if ".dist-info/" not in name}
     assert inside == modules | food101 | page | {"foodvision/py.typed"}
-    assert {"foodvision/food101/model.tflite", "foodvision/food101/README.md"} <= food101
-    assert max(path.stat().st_size for path in built) < 15e6, "the wheel and the source archive stay below 15 MB"
+    assert {
+        "foodvision/pretrained/food101/model.tflite",
+        "foodvision/pretrained/food101/README.md",
+    } <= food101
+    assert max(path.stat().st_size for path in built) < 15e6, (
+        "the wheel and the source archive stay below 15 MB"
+    )
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
 def test_source_archive_builds_and_carries_no_notebooks(built):
     names = {name.partition("/")[2] for name in tarfile.open(built[1]).getnames()}
-    assert {"setup.py", "settings.ini", "pyproject.toml", "README.md", "LICENSE", "foodvision/run.py"} <= names
-    assert not [name for name in names if name.startswith(("nbs", "tests", "documentation")) or name.endswith(".ipynb")]
+    assert {
+        "setup.py",
+        "settings.ini",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "foodvision/run.py",
+    } <= names
+    assert not [
+        name
+        for name in names
+        if name.startswith(("nbs", "tests", "documentation")) or name.endswith(".ipynb")
+    ]
 
 
 def test_metadata_is_whole(built):
@@ -54,8 +80,14 @@ def test_metadata_is_whole(built):
     assert metadata["License-Expression"] == "Apache-2.0"
     assert {"dev", "offline", "app", "export", "audit"} <= set(metadata.get_all("Provides-Extra"))
     assert len(metadata.get_all("Project-URL")) >= 4 and metadata["Requires-Python"] == ">=3.11"
-    assert "/raw/" in metadata.get_payload() or "![" not in metadata.get_payload(), "pictures need absolute addresses"
-    bounded = [need for need in metadata.get_all("Requires-Dist") if not any(sign in need for sign in (">=", "=="))]
+    assert "/raw/" in metadata.get_payload() or "![" not in metadata.get_payload(), (
+        "pictures need absolute addresses"
+    )
+    bounded = [
+        need
+        for need in metadata.get_all("Requires-Dist")
+        if not any(sign in need for sign in (">=", "=="))
+    ]
     assert not bounded, f"without a lower bound: {bounded}"
 
 
@@ -65,11 +97,20 @@ def clean_environment(built, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("clean") / "venv"
     succeed(sys.executable, "-m", "venv", folder)
     # Python compiles what is imported when it is imported: all of TensorFlow at once would take longer than its download.
-    succeed(folder / "bin" / "pip", "install", "--quiet", "--no-compile", f"{built[0]}[offline]", timeout=900)
+    succeed(
+        folder / "bin" / "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        f"{built[0]}[offline]",
+        timeout=900,
+    )
     return folder
 
 
-def in_clean_environment(environment: Path, *command, cwd: Path, **options) -> subprocess.CompletedProcess:
+def in_clean_environment(
+    environment: Path, *command, cwd: Path, **options
+) -> subprocess.CompletedProcess:
     "Run a program of the clean environment, far from the sources"
     path = f"{environment / 'bin'}{os.pathsep}{os.defpath}"
     return run("/usr/bin/env", f"PATH={path}", *command, cwd=cwd, **options)

@@ -1,4 +1,5 @@
 "A training killed at any moment and resumed ends as one that was never interrupted: real processes, real signals"
+
 import json
 import os
 import random
@@ -27,7 +28,9 @@ def backbone(tmp_path_factory):
     image = keras.Input((None, None, 3))
     features = keras.layers.Rescaling(1 / 127.5, -1)(image)
     for filters in (16, 32):
-        features = keras.layers.Conv2D(filters, 5, strides=4, padding="same", activation="relu")(features)
+        features = keras.layers.Conv2D(filters, 5, strides=4, padding="same", activation="relu")(
+            features
+        )
     path = tmp_path_factory.mktemp("backbone") / "tiny.keras"
     keras.Model(image, features).save(path)
     return path
@@ -39,7 +42,9 @@ def start(offline, backbone):
 
     def start(folder, *more):
         begun = (folder / "config.json").exists()
-        words = ["--resume", folder] if begun else ["--run", folder, "--backbone", backbone, *SETTINGS]
+        words = (
+            ["--resume", folder] if begun else ["--run", folder, "--backbone", backbone, *SETTINGS]
+        )
         words = [BIN / "foodvision", "train", *words, *more, "--no-evaluate"]
         environment = {**os.environ, **offline, "PYTHONUNBUFFERED": "1"}
         return subprocess.Popen(list(map(str, words)), env=environment, text=True, stdout=subprocess.PIPE,
@@ -78,7 +83,9 @@ def events(folder):
 
 def assert_equal_runs(one, other):
     assert history(one) == history(other)
-    assert all(np.array_equal(a, b) for a, b in zip(weights(one), weights(other), strict=True)), "other weights"
+    assert all(np.array_equal(a, b) for a, b in zip(weights(one), weights(other), strict=True)), (
+        "other weights"
+    )
     logged = events(other)
     assert logged == events(one)
     assert len({event[:3] for event in logged}) == len(logged), "a step stands twice in TensorBoard"
@@ -113,7 +120,9 @@ def test_killed_at_random_moments(start, untouched, tmp_path, seed):
     while kills < min(KILLS, 10) and attempts < 40:
         attempts += 1
         if is_complete(folder):
-            assert_equal_runs(untouched, folder)  # it got through between two kills: the next ones hit a new run
+            assert_equal_runs(
+                untouched, folder
+            )  # it got through between two kills: the next ones hit a new run
             folder = tmp_path / f"run_{attempts}"
         kills += kill_at_random_moment(start(folder), moments)
     _, errors = (process := start(folder)).communicate(timeout=300)
@@ -236,7 +245,9 @@ def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp
     from foodvision.run import Config, Run
 
     search = training.search_head
-    other_dropout_first = lambda *given: sorted(search(*given), key=lambda one: one["dropout"] == given[-1].dropout)
+    other_dropout_first = lambda *given: sorted(
+        search(*given), key=lambda one: one["dropout"] == given[-1].dropout
+    )
     monkeypatch.setattr(training, "search_head", other_dropout_first)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(Backup, "remove", lambda self: None)  # to look into it
@@ -258,5 +269,9 @@ def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp
             assert 2 < len(rows) < 9, f"early stopping is to speak, and not at once: {len(rows)}"
             assert len({row["learning_rate"] for row in rows}) > 1, "the rate is to fall"
     resumed = {copy.name: training.train(None, copy, resume=True) for copy in copies}
-    wrong = {name: found for name, other in resumed.items() if (found := differences(run.path, other.path))}
+    wrong = {
+        name: found
+        for name, other in resumed.items()
+        if (found := differences(run.path, other.path))
+    }
     assert not wrong and len(resumed) > 15

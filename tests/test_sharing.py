@@ -1,4 +1,5 @@
 "Several processes at once: one run folder takes one of them, one cache of features serves all of them"
+
 import json
 import os
 import signal
@@ -93,7 +94,15 @@ def training(offline, tmp_path_factory):
     image = keras.Input((None, None, 3))
     features = keras.layers.Conv2D(8, 5, strides=4)(keras.layers.Rescaling(1 / 127.5, -1)(image))
     keras.Model(image, features).save(folder / "tiny.keras")
-    words = [BIN / "foodvision", "train", "--run", folder / "run", "--backbone", folder / "tiny.keras", *SETTINGS]
+    words = [
+        BIN / "foodvision",
+        "train",
+        "--run",
+        folder / "run",
+        "--backbone",
+        folder / "tiny.keras",
+        *SETTINGS,
+    ]
     process = subprocess.Popen(list(map(str, words)), env={**os.environ, **offline}, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)  # fmt: skip
     while len(read_history(folder / "run")) < 3 and process.poll() is None:
@@ -121,7 +130,10 @@ def test_a_second_training_in_a_folder_is_told_so(training, offline, how):
     part = folder / ".model.1.part.keras"  # as the first may be writing it just now
     part.touch()
     said = refused(run("foodvision", "train", *words, **offline))
-    assert said == f"foodvision: {folder} is in use by another process. Wait until it ends, or choose another name."
+    assert (
+        said
+        == f"foodvision: {folder} is in use by another process. Wait until it ends, or choose another name."
+    )
     assert part.exists() and process.poll() is None
     rows = len(read_history(folder))
     while len(read_history(folder)) <= rows and process.poll() is None:
@@ -135,6 +147,8 @@ def test_a_killed_training_leaves_no_lock(training):
     process, folder = training
     process.send_signal(signal.SIGKILL)
     process.wait()
-    with pytest.raises(UserError, match="was started with other settings"):  # found out after the lock
+    with pytest.raises(
+        UserError, match="was started with other settings"
+    ):  # found out after the lock
         train(Config(seed=7), folder, resume=True)
     assert sorted(os.listdir(folder.parent)) == ["run", "tiny.keras"]

@@ -1,4 +1,5 @@
 "The README and the site that the notebooks make, checked in their files and in a browser"
+
 import filecmp
 import functools
 import http.server
@@ -21,7 +22,9 @@ def test_readme_is_what_the_home_page_says(built_site):
     committed, made = ((top / "README.md").read_text() for top in (ROOT, built_site))
     assert committed == made, "run `make docs` and commit README.md"
     names = {path.name for top in (ROOT, built_site) for path in top.glob("index_files/*")}
-    _, changed, missing = filecmp.cmpfiles(ROOT / "index_files", built_site / "index_files", names, shallow=False)
+    _, changed, missing = filecmp.cmpfiles(
+        ROOT / "index_files", built_site / "index_files", names, shallow=False
+    )
     assert not changed + missing, "run `make docs` and commit index_files/"
 
 
@@ -59,17 +62,26 @@ def address(built_site):
 def browser():
     "A headless Chromium"
     if not chromium.find():
-        pytest.skip("no Chromium on this machine: `apt-get install chromium`, or run `make test` as root on Debian")
+        pytest.skip(
+            "no Chromium on this machine: `apt-get install chromium`, or run `make test` as root on Debian"
+        )
     from playwright.sync_api import sync_playwright
 
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+    flags = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-dev-shm-usage",
+    ]
     with sync_playwright() as play:
         running = play.chromium.launch(executable_path=chromium.find(), args=flags)
         yield running
         running.close()
 
 
-@pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
+@pytest.fixture(
+    params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join
+)
 def window(request, browser):
     "A window of one size and colour scheme, with what goes wrong in it collected in `troubles`"
     size, scheme = request.param
@@ -87,7 +99,9 @@ def window(request, browser):
             page.troubles.append(f"asks another host: {request.url}")
 
     def failed(request):
-        if request.failure != "net::ERR_ABORTED":  # The test left the page before its icon had come.
+        if (
+            request.failure != "net::ERR_ABORTED"
+        ):  # The test left the page before its icon had come.
             page.troubles.append(f"{request.failure}: {request.url}")
 
     page.on("console", said)
@@ -115,10 +129,14 @@ def test_every_page_in_a_browser(window, address, built_site):
         name = path.relative_to(built_site / "_site").as_posix()
         window.troubles.clear()
         window.goto(f"{address}/{name}", wait_until="load")
-        wide = window.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        wide = window.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
         broken = [source for source in window.evaluate(BROKEN) if source]
         sideways = [f"scrolls {wide} px sideways"] if wide > 0 else []
-        sideways += [f"a table of parameters is {more} px too wide" for more in window.evaluate(TOO_WIDE)]
+        sideways += [
+            f"a table of parameters is {more} px too wide" for more in window.evaluate(TOO_WIDE)
+        ]
         if found := window.troubles + sideways + [f"broken picture {source}" for source in broken]:
             faults[name] = found
     assert not faults
@@ -126,7 +144,11 @@ def test_every_page_in_a_browser(window, address, built_site):
 
 def test_no_page_shows_where_an_object_lay_in_memory(built_site):
     pages = (built_site / "_site").rglob("*.html")
-    assert not [page.name for page in pages if re.search(r"object at 0x[0-9a-f]+", page.read_text(encoding="utf-8"))]
+    assert not [
+        page.name
+        for page in pages
+        if re.search(r"object at 0x[0-9a-f]+", page.read_text(encoding="utf-8"))
+    ]
 
 
 CONTRAST = """element => {
@@ -159,12 +181,18 @@ def test_try_it_answers_within_the_site(browser, address):
     assert link.bounding_box()["y"] < 900, "not on the first screen of the home page"
     link.click()
     inside = page.frame_locator("#try-it")
-    inside.locator("html[data-state=ready][data-theme=light]").wait_for(state="attached", timeout=60_000)
+    inside.locator("html[data-state=ready][data-theme=light]").wait_for(
+        state="attached", timeout=60_000
+    )
     inside.locator(".example").first.click()
     inside.locator("#answer li").nth(4).wait_for()
-    page.evaluate("document.documentElement.classList.add('quarto-dark')")  # what the site's switch does
+    page.evaluate(
+        "document.documentElement.classList.add('quarto-dark')"
+    )  # what the site's switch does
     inside.locator("html[data-theme=dark]").wait_for(state="attached")
     frame = page.locator("#try-it")
-    outer, inner = frame.evaluate("(frame) => [frame.clientHeight, frame.contentDocument.body.scrollHeight]")
+    outer, inner = frame.evaluate(
+        "(frame) => [frame.clientHeight, frame.contentDocument.body.scrollHeight]"
+    )
     context.close()
     assert outer >= inner, "the frame scrolls"

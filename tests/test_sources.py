@@ -1,4 +1,5 @@
 "The package is what the notebooks say it is, and its modules depend on each other in the order of the chapters"
+
 import ast
 import filecmp
 import os
@@ -7,30 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import NOTEBOOKS, ROOT, run, succeed
+from conftest import APPENDIX, CORE, NOTEBOOKS, ROOT, run, succeed
 
-# The order of the chapters: a module imports only from modules to its left; those of the appendix are left of their first user.
-ORDER = (
-    "drawing_shapes drawing_light drawing_scene drawing_table drawing_plates drawing_sweets drawing_snacks drawing_savory "
-    "run drawing data preprocessing checking pipeline precision backbones model callbacks launching distribution features "
-    "training planning light evaluation audit inference export shipping web guard app cli"
-).split()
 # Arrows that would make one part carry another: the part, and what it must not know.
 FORBIDDEN = {
-    "data": "model",
-    "preprocessing": "model",
-    "pipeline": "model",
-    "backbones": "data pipeline",
-    "model": "data pipeline",
-    "callbacks": "training",
-    "light": "pipeline model callbacks training",
+    "predictor": "pipeline model callbacks training",
     "inference": "pipeline callbacks training",
-    "evaluation": "training app",
-    "export": "training app",
-    "shipping": "training app",
-    "web": "training app",
+    "metrics": "training",
+    "export": "training",
     # The app is a face for inference; `run` holds the error that every command shows, `drawing` draws its examples.
-    "app": " ".join(set(ORDER) - {"guard", "inference", "run", "drawing"}),
+    "app": " ".join({*CORE, *APPENDIX} - {"guard", "inference", "run", "drawing"}),
 }
 MODULES = sorted(p.stem for p in (ROOT / "foodvision").glob("*.py") if not p.stem.startswith("_"))
 
@@ -43,23 +30,46 @@ def imports(module: str, top_level: bool = False) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = ("foodvision" + (f".{node.module}" if node.module else "")) if node.level else node.module
-            found |= {f"{base}.{alias.name}" for alias in node.names} if base == "foodvision" else {base}
+            base = (
+                ("foodvision" + (f".{node.module}" if node.module else ""))
+                if node.level
+                else node.module
+            )
+            found |= (
+                {f"{base}.{alias.name}" for alias in node.names} if base == "foodvision" else {base}
+            )
     return found
 
 
 def own_imports(module: str) -> set[str]:
     "Names of the project's modules that `module` imports"
-    return {name.split(".")[1] for name in imports(module) if name.startswith("foodvision.")} & set(MODULES)
+    return {name.split(".")[1] for name in imports(module) if name.startswith("foodvision.")} & set(
+        MODULES
+    )
+
+
+def known(module: str) -> set[str]:
+    "The project's modules that `module` imports, and those that they import"
+    direct = own_imports(module)
+    return direct.union(*map(known, direct))
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_module_imports_only_from_earlier_chapters(module):
-    assert module in ORDER, f"give {module} a place in ORDER, beside its chapter"
-    known = own_imports(module)
-    assert known <= set(ORDER[: ORDER.index(module)]), "imports a later chapter"
-    assert not known & set(FORBIDDEN.get(module, "").split())
-    assert module == "cli" or "app" not in known
+    assert module in CORE or module in APPENDIX, (
+        f"give {module} a line in the sidebar of nbs/_quarto.yml"
+    )
+    direct = own_imports(module)
+    if module in CORE and module != "cli":
+        earlier = set(CORE[: CORE.index(module)])
+        assert direct & set(CORE) <= earlier, "imports a later chapter"
+        for page in direct - set(CORE):
+            assert known(page) <= earlier | set(APPENDIX), (
+                f"imports {page} of the appendix, which imports a later chapter"
+            )
+    assert module not in known(module), "imports itself, by way of another module"
+    assert not direct & set(FORBIDDEN.get(module, "").split())
+    assert module == "cli" or not {"app", "cli"} & direct
     never = {"benchmarks", "tests", "documentation", "nbdev", "IPython"}
     assert not never & {name.split(".")[0] for name in imports(module)}
 
@@ -69,18 +79,24 @@ def test_every_module_is_one_chapter():
         first = (ROOT / "foodvision" / f"{module}.py").read_text(encoding="utf-8").splitlines()
         source = next(line.split("../nbs/")[1] for line in first if "File to edit: ../nbs/" in line)
         folder, _, name = source.rstrip(".").rpartition("/")
-        name = name if folder == "appendix" else name.split("_", 1)[1]  # a chapter has a number, a page of the appendix has none
+        name = (
+            name if folder == "appendix" else name.split("_", 1)[1]
+        )  # a chapter has a number, a page of the appendix has none
         assert name == f"{module}.ipynb", f"{module}.py comes from {source}"
 
 
 def test_app_loads_its_toolkit_only_when_it_starts():
-    heavy = {name for name in imports("app", top_level=True) if name.split(".")[0] not in sys.stdlib_module_names}
+    heavy = {
+        name
+        for name in imports("app", top_level=True)
+        if name.split(".")[0] not in sys.stdlib_module_names
+    }
     assert heavy <= {"foodvision.guard", "foodvision.inference", "foodvision.run"}
     code = "import sys, foodvision.app; print(*sorted({'gradio', 'fastapi', 'uvicorn', 'huggingface_hub'} & set(sys.modules)))"
     assert succeed("python", "-c", code).stdout.strip() == ""
 
 
-@pytest.mark.parametrize("module", ["run", "drawing", "light", "inference", "cli"])
+@pytest.mark.parametrize("module", ["run", "drawing", "predictor", "inference", "cli"])
 def test_light_modules_do_not_load_tensorflow(module):
     if module not in MODULES:
         pytest.skip(f"there is no {module} yet")
@@ -113,8 +129,12 @@ def exported(copy_of_sources) -> Path:
 
 def differing(folder: Path, pattern: str) -> list[str]:
     "Files that match the pattern in either place and are not the same in both"
-    names = {path.relative_to(top) for top in (ROOT, folder) for path in top.glob(pattern)
-             if ".ipynb_checkpoints" not in path.parts}
+    names = {
+        path.relative_to(top)
+        for top in (ROOT, folder)
+        for path in top.glob(pattern)
+        if ".ipynb_checkpoints" not in path.parts
+    }
     _, changed, missing = filecmp.cmpfiles(ROOT, folder, sorted(map(str, names)), shallow=False)
     return changed + missing
 
@@ -133,6 +153,12 @@ def test_ruff_finds_nothing():
     succeed("ruff", "check", "--no-cache", "foodvision", "documentation", "tests", "setup.py")
 
 
+def test_everything_is_formatted():
+    "By `ruff format`, notebooks too"
+    sources = ("nbs", "documentation", "tests", "benchmarks", "setup.py")
+    succeed("ruff", "format", "--check", "--no-cache", *sources)
+
+
 def test_types_hold(tmp_path):
     "Users' type checkers read the package's types because of py.typed, so they have to be true"
     assert (ROOT / "foodvision" / "py.typed").exists()
@@ -141,8 +167,12 @@ def test_types_hold(tmp_path):
 
 
 def test_a_wrong_type_would_be_noticed(tmp_path):
-    (tmp_path / "wrong.py").write_text("from foodvision.run import Config\n\nConfig(image_size='large')\n")
-    done = run("mypy", "--cache-dir", tmp_path / "cache", "wrong.py", cwd=tmp_path, MYPYPATH=str(ROOT))
+    (tmp_path / "wrong.py").write_text(
+        "from foodvision.run import Config\n\nConfig(image_size='large')\n"
+    )
+    done = run(
+        "mypy", "--cache-dir", tmp_path / "cache", "wrong.py", cwd=tmp_path, MYPYPATH=str(ROOT)
+    )
     assert done.returncode == 1 and "image_size" in done.stdout, done.stdout
 
 

@@ -1,4 +1,5 @@
 "The page that `foodvision export --format web` writes, as a visitor meets it: in a headless Chromium, on any web host"
+
 import base64
 import io
 import json
@@ -16,8 +17,8 @@ from PIL import Image
 from test_benchmarks import TINY_BACKBONE
 
 from foodvision.drawing import SAMPLE_CLASSES, draw_dish
-from foodvision.evaluation import draw_others
 from foodvision.inference import Classifier
+from foodvision.metrics import draw_others
 
 SIZES = {"desktop": (1100, 900), "phone": (390, 844)}
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"]
@@ -37,7 +38,17 @@ def folder(tmp_path_factory, offline) -> Path:
 @contextmanager
 def served(folder):
     "The address of a folder, as Python's own web server shows it; nothing is there any more afterwards"
-    words = [str(BIN / "python"), "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(folder)]
+    words = [
+        str(BIN / "python"),
+        "-u",
+        "-m",
+        "http.server",
+        "0",
+        "--bind",
+        "127.0.0.1",
+        "--directory",
+        str(folder),
+    ]
     server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         yield re.search(r"http://\S+?:\d+", server.stdout.readline())[0]
@@ -55,7 +66,9 @@ def address(folder):
 @pytest.fixture(scope="module")
 def play():
     if not chromium.find():
-        pytest.skip("no Chromium on this machine: `apt-get install chromium`, or run `make test` as root on Debian")
+        pytest.skip(
+            "no Chromium on this machine: `apt-get install chromium`, or run `make test` as root on Debian"
+        )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
@@ -88,12 +101,19 @@ def visit(browser):
 
     def visit(address, size="desktop", scheme="light", state="ready"):
         width, height = SIZES[size]
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme
+        )
         page = context.new_page()
         page.asked, page.troubles = [], []
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("pageerror", lambda error: page.troubles.append(str(error)))
-        page.on("console", lambda said: page.troubles.append(said.text) if said.type in ("error", "warning") else None)
+        page.on(
+            "console",
+            lambda said: (
+                page.troubles.append(said.text) if said.type in ("error", "warning") else None
+            ),
+        )
         opened.append((context, page, address))
         page.goto(address)
         wait(page, state)
@@ -119,7 +139,9 @@ def wait(page, state):
 def send(page, name, content, state="answered"):
     "Choose a file as a visitor does"
     page.evaluate("document.documentElement.dataset.state = 'waiting'")
-    page.locator("#file").set_input_files({"name": name, "mimeType": "application/octet-stream", "buffer": content})
+    page.locator("#file").set_input_files(
+        {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+    )
     wait(page, state)
     return page.locator("#answer").inner_text()
 
@@ -143,7 +165,11 @@ def pizza() -> bytes:
 def test_it_is_light(folder):
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 15e6
-    assert not [path.name for path in files if path.suffix in (".py", ".md", ".map") or path.name.startswith(".")]
+    assert not [
+        path.name
+        for path in files
+        if path.suffix in (".py", ".md", ".map") or path.name.startswith(".")
+    ]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -163,7 +189,11 @@ def test_a_photo_is_answered(visit, address, classifier, pizza, size, scheme, tm
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", ground)[:3])) > 384) == (scheme == "light"), ground
-    page.screenshot(path=Path(os.environ.get("FOODVISION_SCREENSHOTS") or tmp_path) / f"web-{size}-{scheme}.png", full_page=True)
+    page.screenshot(
+        path=Path(os.environ.get("FOODVISION_SCREENSHOTS") or tmp_path)
+        / f"web-{size}-{scheme}.png",
+        full_page=True,
+    )
 
 
 def variants() -> list[tuple[str, bytes]]:
@@ -171,7 +201,9 @@ def variants() -> list[tuple[str, bytes]]:
     random, made = np.random.default_rng(0), []
     drawn = [draw_dish(name, 400_000, (300, 240)) for name in SAMPLE_CLASSES]
     for number in range(20):
-        photo = drawn[number % len(drawn)].rotate(37 * (number // len(drawn)), Image.Resampling.BICUBIC)
+        photo = drawn[number % len(drawn)].rotate(
+            37 * (number // len(drawn)), Image.Resampling.BICUBIC
+        )
         exif = Image.Exif()
         exif[0x0112] = number % 8 + 1
         wide, high = (int(n) for n in random.integers(40, 1600, 2))
@@ -179,11 +211,32 @@ def variants() -> list[tuple[str, bytes]]:
         see_through.putalpha(Image.linear_gradient("L").resize(see_through.size))
         small = photo.resize((64, 64)) if number % 2 else photo.resize((65, 63))
         made += [
-            (f"{number}-turned.jpg", encoded(photo.resize((wide, high)), exif=exif, quality=int(random.integers(40, 98)))),
-            (f"{number}-fine.jpg", encoded(photo.resize((511, 384)), quality=95, subsampling=number % 3, progressive=bool(number % 2))),
+            (
+                f"{number}-turned.jpg",
+                encoded(
+                    photo.resize((wide, high)), exif=exif, quality=int(random.integers(40, 98))
+                ),
+            ),
+            (
+                f"{number}-fine.jpg",
+                encoded(
+                    photo.resize((511, 384)),
+                    quality=95,
+                    subsampling=number % 3,
+                    progressive=bool(number % 2),
+                ),
+            ),
             (f"{number}.png", encoded(see_through if number % 2 else photo.convert("P"), "PNG")),
-            (f"{number}.webp", encoded(photo.resize((500, 401)), "WEBP", lossless=bool(number % 2), method=0)),
-            (f"{number}-small.bmp", encoded(small.convert("L") if number % 3 == 0 else small, "BMP" if number % 2 else "PNG")),
+            (
+                f"{number}.webp",
+                encoded(photo.resize((500, 401)), "WEBP", lossless=bool(number % 2), method=0),
+            ),
+            (
+                f"{number}-small.bmp",
+                encoded(
+                    small.convert("L") if number % 3 == 0 else small, "BMP" if number % 2 else "PNG"
+                ),
+            ),
         ]
     return made
 
@@ -203,15 +256,35 @@ def test_a_hundred_photos_get_the_answers_of_python(page, classifier):
     files = variants()
     found = [ask(page, *file) for file in files]
     expected = classifier.predict([content for _, content in files], top=5)
-    same = [answer["said"]["ranked"][0]["name"] == wanted.best for answer, wanted in zip(found, expected, strict=True)]
-    apart = [max(abs(row["probability"] - dict(wanted.ranked).get(row["name"], row["probability"]))
-                 for row in answer["said"]["ranked"]) for answer, wanted in zip(found, expected, strict=True)]
-    assert len(files) == 100 and sum(same) >= 99, [name for (name, _), right in zip(files, same) if not right]
+    same = [
+        answer["said"]["ranked"][0]["name"] == wanted.best
+        for answer, wanted in zip(found, expected, strict=True)
+    ]
+    apart = [
+        max(
+            abs(row["probability"] - dict(wanted.ranked).get(row["name"], row["probability"]))
+            for row in answer["said"]["ranked"]
+        )
+        for answer, wanted in zip(found, expected, strict=True)
+    ]
+    assert len(files) == 100 and sum(same) >= 99, [
+        name for (name, _), right in zip(files, same) if not right
+    ]
     assert max(apart) <= 0.02, [(name, by) for (name, _), by in zip(files, apart) if by > 0.02]
-    assert sum(answer["said"]["sure"] == wanted.sure for answer, wanted in zip(found, expected, strict=True)) >= 99
-    pixels = [abs(np.array(answer["pixels"]).reshape(64, 64, 3) - classifier.light.decode(content)).max()
-              for answer, (_, content) in zip(found, files, strict=True)]
-    assert np.mean(np.array(pixels) == 0) >= 0.7 and max(pixels) <= 3, "how a photo is scaled is no longer what Pillow does"
+    assert (
+        sum(
+            answer["said"]["sure"] == wanted.sure
+            for answer, wanted in zip(found, expected, strict=True)
+        )
+        >= 99
+    )
+    pixels = [
+        abs(np.array(answer["pixels"]).reshape(64, 64, 3) - classifier.light.decode(content)).max()
+        for answer, (_, content) in zip(found, files, strict=True)
+    ]
+    assert np.mean(np.array(pixels) == 0) >= 0.7 and max(pixels) <= 3, (
+        "how a photo is scaled is no longer what Pillow does"
+    )
 
 
 def test_not_sure_has_its_reason(page, classifier):
@@ -247,7 +320,11 @@ def test_by_keyboard_alone(page):
     names = []
     for _ in range(12):
         page.keyboard.press("Tab")
-        names.append(page.evaluate("document.activeElement.textContent.trim() || document.activeElement.querySelector('img')?.alt"))
+        names.append(
+            page.evaluate(
+                "document.activeElement.textContent.trim() || document.activeElement.querySelector('img')?.alt"
+            )
+        )
     assert names[:2] == ["Choose a photo", "Use the camera"] and names[2].startswith("Example: ")
     for _ in range(12):
         page.keyboard.press("Shift+Tab")
@@ -265,11 +342,19 @@ def test_by_keyboard_alone(page):
 def test_a_screen_reader_has_names_for_all(page, pizza):
     send(page, "pizza.jpg", pizza)
     seen = page.locator("body").aria_snapshot()
-    for line in ('heading "What dish is this?"', 'region "The answer"', 'img "Your photo; the model looks at the square in its middle"',
-                 'button "Choose a photo"', 'checkbox "Show what the answer rests on"', "list:"):
+    for line in (
+        'heading "What dish is this?"',
+        'region "The answer"',
+        'img "Your photo; the model looks at the square in its middle"',
+        'button "Choose a photo"',
+        'checkbox "Show what the answer rests on"',
+        "list:",
+    ):
         assert line in seen, f"{line} is not in\n{seen}"
     assert page.locator("#answer").get_attribute("aria-live") == "polite"
-    assert page.evaluate("[...document.images].every((image) => image.alt) && document.documentElement.lang === 'en'")
+    assert page.evaluate(
+        "[...document.images].every((image) => image.alt) && document.documentElement.lang === 'en'"
+    )
 
 
 def test_what_is_no_photo_gets_a_line(page, pizza):
@@ -289,7 +374,12 @@ def test_what_is_no_photo_gets_a_line(page, pizza):
 def test_the_latest_photo_counts(page, pizza):
     other = encoded(draw_dish("macarons", 200_000, (320, 320)))
     both = f"async (files) => Promise.all(files.map(({ASK.split('const')[0]} }}))).then(() => foodvision.shown.said.ranked[0].name)"
-    assert page.evaluate(both, [["a", base64.b64encode(pizza).decode()], ["b", base64.b64encode(other).decode()]]) == "macarons"
+    assert (
+        page.evaluate(
+            both, [["a", base64.b64encode(pizza).decode()], ["b", base64.b64encode(other).decode()]]
+        )
+        == "macarons"
+    )
 
 
 def test_it_goes_on_without_a_network(visit, folder, pizza):
@@ -320,12 +410,20 @@ def test_it_keeps_its_policy(browser, address):
         return [self.broken, ...found];
     }""")
     page.close()
-    assert broken[0] is None and set(broken[1:]) == {"style-src-attr", "script-src-attr", "script-src-elem", "connect-src", "img-src"}
+    assert broken[0] is None and set(broken[1:]) == {
+        "style-src-attr",
+        "script-src-attr",
+        "script-src-elem",
+        "connect-src",
+        "img-src",
+    }
 
 
 def test_where_it_cannot_work_it_says_so(browser, address, folder):
-    for options, place, said in [({}, f"file://{folder}/index.html", "python -m http.server"),
-                                 ({"java_script_enabled": False}, address, "JavaScript, which is switched off")]:
+    for options, place, said in [
+        ({}, f"file://{folder}/index.html", "python -m http.server"),
+        ({"java_script_enabled": False}, address, "JavaScript, which is switched off"),
+    ]:
         context = browser.new_context(**options)
         page = context.new_page()
         page.goto(place)
@@ -367,7 +465,9 @@ IN_FAVOUR = """async () => {
 
 def test_webgpu_says_the_same(launch, address, pizza):
     "With a GPU made of software, which is slower in truth, and a clock that has it win: it answers, and the same"
-    page = launch("--enable-unsafe-webgpu", "--enable-features=Vulkan", "--use-webgpu-adapter=swiftshader").new_page()
+    page = launch(
+        "--enable-unsafe-webgpu", "--enable-features=Vulkan", "--use-webgpu-adapter=swiftshader"
+    ).new_page()
     page.goto(address)
     wait(page, "ready")
     first = send(page, "pizza.jpg", pizza)
@@ -385,11 +485,24 @@ def own_run(tmp_path_factory, offline) -> Path:
     succeed("python", "-c", TINY_BACKBONE, place / "tiny.keras")
     for name in ("pizza", "sushi"):
         for number in range(24):
-            path = place / "photos" / ("test" if number % 3 == 0 else "train") / name / f"{number}.jpg"
+            path = (
+                place / "photos" / ("test" if number % 3 == 0 else "train") / name / f"{number}.jpg"
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             draw_dish(name, number, (96, 80)).save(path)
-    words = ["--data", place / "photos", "--backbone", place / "tiny.keras", "--image-size", 32, "--fine-tune-epochs", 0]
-    succeed("foodvision", "train", *words, "--feature-epochs", 2, "--run", place / "mine", **offline)
+    words = [
+        "--data",
+        place / "photos",
+        "--backbone",
+        place / "tiny.keras",
+        "--image-size",
+        32,
+        "--fine-tune-epochs",
+        0,
+    ]
+    succeed(
+        "foodvision", "train", *words, "--feature-epochs", 2, "--run", place / "mine", **offline
+    )
     return place / "mine"
 
 
@@ -413,16 +526,26 @@ def test_calls_that_cannot_work_are_said(own_run, folder, tmp_path):
     for words, code, said in [
         (("food101", "--format", "web"), 2, "Say where the page shall go"),
         (("food101", "--format", "web", "--out", tmp_path), 2, "is there already"),
-        ((own_run, "--format", "web", "--quantize", "int8"), 2, "quantize is for the format litert"),
+        (
+            (own_run, "--format", "web", "--quantize", "int8"),
+            2,
+            "quantize is for the format litert",
+        ),
         ((tmp_path, "--format", "web"), 2, "is not a run folder"),
     ]:
         done = run("foodvision", "export", *words)
-        assert (done.returncode, done.stderr.count("\n"), said in done.stderr) == (code, 1, True), done.stderr
+        assert (done.returncode, done.stderr.count("\n"), said in done.stderr) == (code, 1, True), (
+            done.stderr
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_the_benchmark_writes_what_it_says(browser, tmp_path, offline):
     done = succeed("foodvision", "bench", "web", "--quick", "--out", tmp_path, **offline)
     content = json.loads((tmp_path / "web.json").read_text())
-    assert len(content["tables"][0]["rows"]) == 4 and len(content["targets"]) == 3 and content["targets"][0]["met"]
+    assert (
+        len(content["tables"][0]["rows"]) == 4
+        and len(content["targets"]) == 3
+        and content["targets"][0]["met"]
+    )
     assert "whose figures mean nothing" in done.stdout

@@ -4,6 +4,7 @@ A fork is a process of its own, with its own memory, folder, output and exit cod
 first operation and not at the import, so it can be forked until then; the server computes nothing itself. What a command
 takes from its environment at the import it takes from the server's: each environment has a server of its own.
 """
+
 import contextlib
 import json
 import os
@@ -32,7 +33,9 @@ def _server(environment: frozenset) -> subprocess.Popen:
 
 def run(words: list[str], cwd, env: dict, timeout: float) -> subprocess.CompletedProcess:
     "What `subprocess.run` gives for one of `COMMANDS`, in a fork of the server"
-    server = _server(frozenset(item for item in env.items() if item[0] != "PYTEST_CURRENT_TEST"))  # another in every test
+    server = _server(
+        frozenset(item for item in env.items() if item[0] != "PYTEST_CURRENT_TEST")
+    )  # another in every test
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("output", "errors")]
         with _ONE_AT_A_TIME:
@@ -52,7 +55,9 @@ def _be(words, cwd, output, errors):
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, (path, how) in enumerate([(os.devnull, os.O_RDONLY), *[(p, os.O_WRONLY | os.O_CREAT) for p in (output, errors)]]):
+    for number, (path, how) in enumerate(
+        [(os.devnull, os.O_RDONLY), *[(p, os.O_WRONLY | os.O_CREAT) for p in (output, errors)]]
+    ):
         os.dup2(os.open(path, how), number)
     os.chdir(cwd)
     sys.argv, code = words, 1
