@@ -16,14 +16,14 @@ RATES = (0.0, 0.05, 0.1, 0.2)
 
 def round_of(features, data, config, rate, seed):
     "Precision and recall of the audit, and accuracy of the three heads, for one draw of wrong labels; `test` has validation photos"
-    from foodvision.audit import PROPOSED_FROM, cross_validate, label_suspects
+    from foodvision.audit import PROPOSED_FROM, cross_validate, find_label_issues
     from foodvision.training import _fit_head
 
     labels, classes, random = data.train.labels, len(data.class_names), np.random.default_rng(seed)
     n, config = len(labels), replace(config, seed=seed)
     flipped = random.random(n) < rate
     given = np.where(flipped, (labels + random.integers(1, classes, n)) % classes, labels)
-    listed, _, confidence = label_suspects(
+    listed, _, confidence = find_label_issues(
         cross_validate(features[:n], given, classes, config), given
     )
     proposed = np.zeros(n, bool)

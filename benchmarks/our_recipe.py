@@ -15,7 +15,7 @@ import measure
 
 def train_recipe(data, config):
     "Seconds of each stage by the package's own functions, and the accuracy on all test photos"
-    from foodvision.callbacks import StopRequest
+    from foodvision.callbacks import GracefulShutdown
     from foodvision.model import build_model
     from foodvision.pipeline import decode_split
     from foodvision.precision import choose_policy, device_summary, make_reproducible
@@ -28,7 +28,7 @@ def train_recipe(data, config):
                         policy, config.seed)  # fmt: skip
     facts = {"class_names": list(data.class_names), "policy": policy}
     result = {"policy": policy, "build_seconds": time.perf_counter() - start, "stages": {}}
-    with tempfile.TemporaryDirectory() as folder, StopRequest("stopped") as stop:
+    with tempfile.TemporaryDirectory() as folder, GracefulShutdown("stopped") as stop:
         run = Run.create(Path(folder) / "run", config, device=device_summary(), **facts)
         begun = time.perf_counter()
         training, validation = (decode_split(split, config.image_size, config.cache_gigabytes, progress=False)

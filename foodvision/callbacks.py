@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EpochHistory', 'TensorBoardLog', 'read_tensorboard', 'BestModel', 'StopOnBadLoss', 'Progress', 'ConfusionImage',
-           'Backup', 'Interrupted', 'StopRequest', 'Resumable']
+           'Checkpoint', 'Interrupted', 'GracefulShutdown', 'Resumable']
 
 # %% ../nbs/08_callbacks.ipynb #29135d13
 import contextlib
@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 
 from .data import drawn_name
 from .model import save_model
-from .run import UserError, write_json, writing
+from .run import UserError, write_json, atomic_write
 
 # %% ../nbs/08_callbacks.ipynb #73ba72ce
 class EpochHistory(keras.callbacks.Callback):
@@ -170,7 +170,7 @@ class BestModel(keras.callbacks.Callback):
         if self.newest_is_best:
             self.best = float(logs["val_loss"])
             if self.head:
-                with writing(self.head) as part:
+                with atomic_write(self.head) as part:
                     np.savez(part, *map(keras.ops.convert_to_numpy, self.model.variables))
             if not self.head or time.monotonic() - self.saved_at > self.seconds:
                 save_model(self.classifier, self.path)
@@ -285,7 +285,7 @@ def _plot_counts(counts, class_names, most=100):
     return figure
 
 # %% ../nbs/08_callbacks.ipynb #c019aec4
-class Backup:
+class Checkpoint:
     "The newest backup of a training and the one before it, in a folder"
 
     def __init__(
@@ -315,7 +315,7 @@ class Backup:
         content = io.BytesIO()
         named: dict = {f"array_{i}": array for i, array in enumerate(arrays)}
         np.savez(content, state=json.dumps(state), **named)
-        with writing(self.next) as part, open(part, "wb") as file:
+        with atomic_write(self.next) as part, open(part, "wb") as file:
             file.write(hashlib.sha256(content.getbuffer()).digest())
             file.write(content.getbuffer())
         if self.newest.exists():
@@ -372,8 +372,8 @@ class Interrupted(UserError):
     "The training was asked to stop and did, after saving a backup; the message says how to resume"
 
 
-class StopRequest:
-    "Within `with StopRequest(...) as stop`, SIGTERM and Ctrl-C are noted in `stop.signal` and do not end the process"
+class GracefulShutdown:
+    "Within `with GracefulShutdown(...) as stop`, SIGTERM and Ctrl-C are noted in `stop.signal` and do not end the process"
 
     def __init__(
         self,
@@ -426,12 +426,12 @@ class Resumable(keras.callbacks.CallbackList):
         self,
         callbacks: list,  # Keras callbacks, in their order
         model: keras.Model,  # The compiled model that `fit` trains
-        backup: Backup,  # Where backups go
+        backup: Checkpoint,  # Where backups go
         stage: str,  # Name of the stage; a backup of another stage is not used
         steps: int,  # Optimizer steps an epoch
         first_epoch: int,  # Epochs of the stages before
         epochs: int,  # Epochs of this stage, at most
-        stop: StopRequest | None = None,  # Looked at after every step
+        stop: GracefulShutdown | None = None,  # Looked at after every step
         logs: str | Path | None = None,  # TensorBoard's folder, cut back on resuming
         every_steps: int = 0,  # Back up after this many steps; 0 goes by time alone
         every_minutes: float = 5.0,  # Longest time between two backups

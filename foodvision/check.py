@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from .data import PhotoData, Split
 from .preprocessing import BadImage, decode_image
-from .run import UserError, write_csv, writing
+from .run import UserError, write_csv, atomic_write
 
 # %% ../nbs/appendix/check.ipynb #3bc0a10f
 KINDS = {
@@ -259,7 +259,7 @@ def _write(found: list[Finding], data: PhotoData, directory: Path):
         directory / "findings.csv", [field.name for field in fields(Finding)], map(astuple, found)
     )
     if found:
-        with writing(picture) as part:
+        with atomic_write(picture) as part:
             show_findings(found, data).savefig(part, dpi=160, metadata={"Software": None})
     else:
         picture.unlink(missing_ok=True)

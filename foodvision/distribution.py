@@ -30,7 +30,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .callbacks import Interrupted, StopRequest
+from .callbacks import Interrupted, GracefulShutdown
 from .launching import open_to_others
 from .run import Run, UserError, package_versions
 
@@ -702,7 +702,7 @@ def distribute(
     return DataParallel(model, workers) if workers.count > 1 else model
 
 # %% ../nbs/appendix/distribution.ipynb #9f932fc0
-class SharedStop(StopRequest):
+class SharedStop(GracefulShutdown):
     "A stop request that takes effect on all workers after the same step, whichever of them got the signal"
 
     def __init__(

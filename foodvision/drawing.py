@@ -104,14 +104,14 @@ def _draw_all(folder: Path, train: int, test: int):
     code = "import sys; from foodvision.drawing import _draw_share; _draw_share(*sys.argv[1:])"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     settings: dict = dict(env=environment, stderr=subprocess.PIPE, text=True)
-    reading, writing = os.pipe()
+    reading, atomic_write = os.pipe()
     workers = []
     try:
         for worker in range(count):
             arguments = map(str, (folder, train, test, worker, count))
             command = [sys.executable, "-c", code, *arguments]
-            workers.append(subprocess.Popen(command, stdout=writing, **settings))
-        os.close(writing)
+            workers.append(subprocess.Popen(command, stdout=atomic_write, **settings))
+        os.close(atomic_write)
         with os.fdopen(reading) as lines:
             options: dict = dict(unit="photo", file=sys.stderr, disable=None)
             for _ in tqdm(lines, "Drawing the sample", total, **options):

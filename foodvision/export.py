@@ -31,7 +31,7 @@ from foodvision.run import (
     displayed,
     merge_folder,
     package_versions,
-    quiet,
+    suppress_output,
     read_json,
     write_json,
     write_text,
@@ -316,7 +316,7 @@ class ExportedModel:
             self.path.suffix, _load_savedmodel
         )
         try:
-            with quiet():
+            with suppress_output():
                 self._forward = load(self.path, threads)
         except UserError:
             raise
@@ -566,8 +566,8 @@ def _card_figures(facts: dict) -> list[str]:
         if data["official_food101"]
         else "not the official Food-101 test"
     )
-    right = facts["accuracy_when_answered"]
-    sure = f"It answered {facts['answered']:.1%} of them" + (
+    right = facts["accuracy_at_coverage"]
+    sure = f"It answered {facts['coverage']:.1%} of them" + (
         "" if right is None else f", {right:.1%} of those rightly"
     )
     table = "\n".join(["| | | 95 % interval |", "|:-|-:|:-|", *rows])
@@ -677,7 +677,7 @@ def export_run(
     path = _check_call(run, format, quantize, out)
     if photos < 1:
         raise UserError(f"photos must be 1 or more, and is {photos}")
-    with quiet():  # nothing was loaded so far
+    with suppress_output():  # nothing was loaded so far
         from foodvision.model import load_model
 
     if format == "hub":
@@ -723,7 +723,7 @@ def _write(
     facts = _facts(run, fitted, quantize)
     ranges = _some_photos(run, data, "train", 300)[0] if quantize == "int8" else None
     try:
-        with quiet():
+        with suppress_output():
             wide = _in_float32(model, run.model_path)
             module = _serving_module(
                 by_keras if wide is model else _keras_function(wide, fitted.temperature)

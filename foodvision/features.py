@@ -25,11 +25,18 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from .callbacks import StopRequest
+from .callbacks import GracefulShutdown
 from .distribution import Workers, all_gather
 from .pipeline import DecodedSplit, evaluation_batches
 from .precision import device_summary
-from .run import UserError, cache_folder, lock, package_versions, quiet, writing
+from foodvision.run import (
+    UserError,
+    cache_folder,
+    lock,
+    package_versions,
+    suppress_output,
+    atomic_write,
+)
 
 # %% ../nbs/10_features.ipynb #90714613
 def compile_forward(
@@ -150,7 +157,7 @@ def try_litert(
 ) -> tuple[Callable, str]:  # What computes, and why it is not LiteRT; an empty reason if it is
     "The graph in LiteRT, if its answers are those of TensorFlow"
     try:
-        with quiet():
+        with suppress_output():
             litert = LiteRTModel(forward)
             expected, actual = np.asarray(forward(images)), litert(images)
         difference = np.abs(actual - expected).max() / np.abs(expected).max()
@@ -280,7 +287,7 @@ def backbone_features(
     shard_batches: int = 64,  # Batches a file: what an interruption can cost
     folder: Path | None = None,  # The cache; the user's cache folder if not given
     gigabytes: float = 4.0,  # Bound on the cache
-    stop: StopRequest | None = None,  # Looked at after every shard
+    stop: GracefulShutdown | None = None,  # Looked at after every shard
     workers: Workers = ALONE,  # Each computes every so many-th shard and gets all
     compute: FrozenModel | None = None,  # What asks the extractor; splits that share it decide once
 ) -> np.ndarray:  # (n, features) float32, in the order of `decoded`
@@ -316,7 +323,7 @@ def _compute_shard(folder, decoded, start, per_shard, batch_size, compute):
     features = np.concatenate(
         [compute(images) for images, _ in evaluation_batches(part, batch_size)]
     )
-    with writing(shard_path(folder, start)) as path:
+    with atomic_write(shard_path(folder, start)) as path:
         np.savez(path, features=features)
     return features
 

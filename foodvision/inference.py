@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 from foodvision.metrics import (
     confidence_scores, explain, feature_similarity, forward_function, is_sure, load_calibration, overlay, softmax,
 )  # fmt: skip
-from .predictor import LightModel
+from .predictor import LiteRTPredictor
 from .preprocessing import decode_image
-from .run import Run, UserError, displayed, shortened, to_cell, writing
+from .run import Run, UserError, displayed, shortened, to_cell, atomic_write
 
 # %% ../nbs/15_inference.ipynb #3cefa7c1
 @dataclass(frozen=True)
@@ -145,17 +145,17 @@ class Classifier:
 
     def __init__(
         self,
-        model,  # A Keras classifier, a `LightModel`, or a function of uint8 (n, side, side, 3) to logits and features or None
+        model,  # A Keras classifier, a `LiteRTPredictor`, or a function of uint8 (n, side, side, 3) to logits and features or None
         class_names: list[str],  # In the order of the logits
         temperature: float = 1.0,  # Divides the logits
         threshold: dict
         | None = None,  # What `fit_threshold` gave; without one every answer is sure
         class_features: np.ndarray
-        | None = None,  # What `class_directions` gave, for a threshold that looks at features
+        | None = None,  # What `class_centroids` gave, for a threshold that looks at features
         image_size: int
         | None = None,  # Side in pixels of the squares that a function takes; a Keras model says it itself
     ):
-        keras, light = hasattr(model, "get_layer"), isinstance(model, LightModel)
+        keras, light = hasattr(model, "get_layer"), isinstance(model, LiteRTPredictor)
         self.model = model if keras or light else None  # what explanations need
         self.forward = _keras_forward(model) if keras else model
         side = model.input_shape[1] if keras else model.side if light else image_size
@@ -176,7 +176,7 @@ class Classifier:
         "Read a run's model; says so if it is not calibrated; raises `UserError` if the folder is no run or has no model"
         run = run if isinstance(run, Run) else Run.open(run)
         if run.require_model(light=True) == run.light_path:
-            model = LightModel(run)
+            model = LiteRTPredictor(run)
         else:
             from foodvision.model import (
                 load_model,
@@ -351,5 +351,5 @@ def _save_explanation(classifier, name, source, folder):
     stem, number = shortened(Path(name).stem, 60), 1  # a file's name has at most 255 bytes
     while (path := folder / f"{stem}{'' if number == 1 else f'-{number}'}.png").exists():
         number += 1
-    with writing(path) as part:
+    with atomic_write(path) as part:
         classifier.explain(source).save(part)

@@ -19,8 +19,8 @@ from .drawing import SAMPLE_CLASSES, draw_dish
 from .metrics import require_calibration
 from .export import _staging
 from .inference import Classifier
-from .predictor import LightModel, checksum
-from .run import Run, UserError, check_value, quiet, read_json, write_json
+from .predictor import LiteRTPredictor, checksum
+from .run import Run, UserError, check_value, suppress_output, read_json, write_json
 
 # %% ../nbs/appendix/web.ipynb #c3c0e61b
 def _page_folder() -> Path:
@@ -50,14 +50,14 @@ def _for_one_photo(model: bytes) -> bytes:
     return bytes(content)
 
 # %% ../nbs/appendix/web.ipynb #bb70db82
-def _check_same(light: LightModel, model: bytes):
+def _check_same(light: LiteRTPredictor, model: bytes):
     "Raise `UserError` unless a file for one photo says what the light model says of some noise"
     from ai_edge_litert.interpreter import Interpreter
 
     photos = np.random.default_rng(0).integers(
         0, 256, (1, light.side, light.side, 3), dtype=np.uint8
     )
-    with quiet():
+    with suppress_output():
         said = Interpreter(model_content=model).get_signature_runner()(photos=photos)
     if not np.allclose(said["logits"], light(photos)[0], atol=1e-3):
         raise UserError(
@@ -121,7 +121,7 @@ def export_web(
         )
         shutil.copytree(_page_folder(), part)
         model = _for_one_photo(light.light_path.read_bytes())
-        _check_same(LightModel(light), model)
+        _check_same(LiteRTPredictor(light), model)
         (part / "model.tflite").write_bytes(model)
         (part / "examples").mkdir()
         write_json(
@@ -168,6 +168,6 @@ class _PageFacts(TypedDict):
 
 def _light(run: Run, folder: Path, data: PhotoData | str | None) -> Run:
     "A Keras run as a light model in a folder of the same name"
-    from foodvision.litert import export_light
+    from foodvision.litert import export_litert
 
-    return export_light(run, folder / (run.path.resolve().name or "run"), data)
+    return export_litert(run, folder / (run.path.resolve().name or "run"), data)

@@ -513,11 +513,11 @@ def test_command_predict(corpus, run_folder, capsys):
         if line.startswith("foodvision: ") and "has no calibration" not in line
     ]
     assert set(named) == broken and len(named) == len(broken)
-    answered = {Path(line.split(": ")[0]).stem for line in said.out.splitlines()}
-    assert answered >= {
+    coverage = {Path(line.split(": ")[0]).stem for line in said.out.splitlines()}
+    assert coverage >= {
         f"{number:03}" for number, case in enumerate(CASES.values()) if not case.error
     }
-    assert not answered & broken
+    assert not coverage & broken
 
 
 # What must hold for every photo whatsoever.

@@ -49,7 +49,7 @@ def stopped(home):
     from foodvision.training import train
 
     config = Config(data=str(home / "photos"), backbone=str(home / "tiny.keras"), image_size=48, feature_epochs=1, batch_size=8,
-                    head_search=False, fine_tune_epochs=15, fine_tune_learning_rate=3e-3, early_stopping_patience=100)  # fmt: skip
+                    tune_head=False, fine_tune_epochs=15, fine_tune_learning_rate=3e-3, early_stopping_patience=100)  # fmt: skip
 
     def on_epoch_end(self, epoch, logs=None, keep=callbacks.BestModel.on_epoch_end):
         keep(self, epoch, logs)
@@ -89,7 +89,7 @@ def test_a_resumed_run_is_calibrated_anew(copy, capsys):
     assert "no calibration for its present model" in capsys.readouterr().err
     second = evaluate(copy)
     new = load_calibration(Run.open(copy))
-    assert second["answered"] > 0.5 and second["model_checksum"] != first["model_checksum"]
+    assert second["coverage"] > 0.5 and second["model_checksum"] != first["model_checksum"]
     assert new.threshold != old.threshold and not np.array_equal(
         new.class_features, old.class_features
     )

@@ -123,7 +123,7 @@ def stopped(training, tmp_path_factory):
     try:
         thread = when_rows(folder, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
         code, _, err = command(
-            *training, "--fine-tune-epochs", 40, "--backup-steps", 1, "--run", folder
+            *training, "--fine-tune-epochs", 40, "--checkpoint-steps", 1, "--run", folder
         )
         thread.join()
     finally:
@@ -145,12 +145,12 @@ def interrupted(stopped, tmp_path):
 
 def assert_sound(folder):
     "No half-written file; whatever stands there can be read"
-    from foodvision.callbacks import Backup
+    from foodvision.callbacks import Checkpoint
     from foodvision.model import load_model
 
     assert not [path for path in folder.rglob(".*")]
     run = Run.open(folder)
-    rows, held = run.history, Backup(folder / "backup").load()
+    rows, held = run.history, Checkpoint(folder / "backup").load()
     if list((folder / "backup").glob("*.backup")):
         assert held and not list((folder / "backup").glob("*.damaged"))
     if any(np.isfinite(row["val_loss"]) for row in rows[:-1]):
@@ -177,7 +177,7 @@ def mounted(place, *words):
 @pytest.mark.parametrize("kilobytes", [4, 16, 60, 120, 160])
 def test_disk_full(training, tmp_path, kilobytes):
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs") as disk:
-        said = refused(1, *training, "--backup-steps", 1, "--run", disk / "run")
+        said = refused(1, *training, "--checkpoint-steps", 1, "--run", disk / "run")
         assert said.startswith("foodvision: No space left on device")
         assert said.endswith(f"carry on with: foodvision train --resume {disk / 'run'}")
         assert ("the last backup" in said) == (disk / "run" / "backup" / "newest.backup").exists()
@@ -331,7 +331,7 @@ def measured(stopped, tmp_path_factory):
     change(
         folder,
         config__fine_tune_epochs=2,
-        head_search=[settings],
+        tune_head=[settings],
         accepted_changes=["numpy was 1.0"],
         **light,
     )
@@ -368,7 +368,7 @@ def test_a_run_is_read_or_refused_whatever_is_damaged(measured, tmp_path):
     assert count > 1500
 
 
-SPARE = ("created policy device threads parameters distribution seconds head_search measured light accepted_changes "
+SPARE = ("created policy device threads parameters distribution seconds tune_head measured light accepted_changes "
          "temperature threshold").split()  # fmt: skip
 
 
@@ -378,7 +378,7 @@ def without(info, *names):
 
 def with_nonsense(info):
     "What no command needs, or may fail without: each such part of a fact is a list of nothing, or a word"
-    threshold = {name: {"value": part["value"], "risk": "low", "separation": []} if "risk" in part else part
+    threshold = {name: {"value": part["value"], "risk": "low", "auroc": []} if "risk" in part else part
                  for name, part in info["threshold"].items() if isinstance(part, dict)}  # fmt: skip
     return {**info, "created": "x", "parameters": {}, "distribution": {}, "seconds": {}, "colour": ["x"],
             "device": {"accelerators": [], "cores": []}, "threshold": {**info["threshold"], **threshold, "photos": "x", "others": []},

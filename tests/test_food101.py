@@ -16,7 +16,7 @@ from PIL import Image
 
 from foodvision.drawing import draw_dish
 from foodvision.inference import Classifier
-from foodvision.predictor import LightModel, middle_square
+from foodvision.predictor import LiteRTPredictor, center_crop
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_every_way_to_ask(foodvision, photo, tmp_path):
 def test_photos_of_any_size_give_what_their_small_version_gives(tmp_path):
     classifier = Classifier.load("food101")
     large = draw_dish("sushi", 11, (1600, 1100))
-    small = Image.fromarray(middle_square(large, 64))
+    small = Image.fromarray(center_crop(large, 64))
     first, second = classifier.predict([large, small], top=101)
     assert dict(first.ranked) == pytest.approx(dict(second.ranked), abs=1e-6)
     # From a JPEG file, whose decoder rounds in its own way, nearly the same
@@ -73,8 +73,8 @@ def test_photos_of_any_size_give_what_their_small_version_gives(tmp_path):
     plain = np.asarray(large.resize((128, 128)).resize((64, 64), Image.Resampling.NEAREST))
     assert (
         abs(
-            LightModel("food101")(plain[None])[0]
-            - LightModel("food101")(np.asarray(small)[None])[0]
+            LiteRTPredictor("food101")(plain[None])[0]
+            - LiteRTPredictor("food101")(np.asarray(small)[None])[0]
         ).max()
         > 0.5
     )

@@ -24,7 +24,7 @@ from foodvision.data import load_folder
 from foodvision.export import ExportedModel, read_metadata
 from foodvision.inference import Classifier
 from foodvision.run import Run, displayed, from_cell
-from foodvision.training import drop_suspects
+from foodvision.training import drop_label_issues
 
 NAMES = ["$5_or_$10", r"x$\frac$", "50%", "a,b;c", "🍕", "n" * 200, "בורקס", os.fsdecode(b"caf\xe9"), "-dash", "=1+1",
          "@sum", "<script>owned=1", "'\"><img src=x onerror=owned=1>"]  # fmt: skip
@@ -181,7 +181,7 @@ def test_an_audit_is_read_back(trained, photos, foodvision):
     )
     assert {"=1+1", "@sum", "-dash", r"caf\xe9", "a,b;c"} <= {row["label"] for row in rows}
     assert "'=1+1" in text and any(row["file"].startswith("=1+1/") for row in rows)
-    left = drop_suspects(data, trained / "audit" / "audit.csv").train
+    left = drop_label_issues(data, trained / "audit" / "audit.csv").train
     proposed = {row["file"] for row in rows if row["keep"] == ""} & set(data.train.names)
     assert proposed and set(left.names) == set(data.train.names) - proposed
 
@@ -287,7 +287,7 @@ def test_the_web_page_shows_the_names(trained, photos, foodvision, classifier):
             "buffer": (photos / "🍕" / "7.png").read_bytes(),
         }
         page.locator("#file").set_input_files(photo)
-        wait(page, "answered")
+        wait(page, "coverage")
         rows = [line.split("\n")[0] for line in page.locator("#answer li").all_inner_texts()]
         assert rows == [name.replace("_", " ") for name, _ in expected.ranked]
         assert page.evaluate("typeof owned") == "undefined"

@@ -16,7 +16,7 @@ from conftest import BIN
 KILLS = int(os.environ.get("FOODVISION_KILLS", 10))  # `make kills` asks for 100
 SETTINGS = ["--weights", "none", "--image-size", "32", "--feature-epochs", "4", "--fine-tune-epochs", "8",
             "--early-stopping-patience", "100", "--reduce-patience", "1", "--fine-tune-learning-rate", "3e-3",
-            "--head-learning-rate", "0.05", "--dropout", "0.1", "--backup-steps", "1"]  # fmt: skip
+            "--head-learning-rate", "0.05", "--dropout", "0.1", "--checkpoint-steps", "1"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def untouched(start, tmp_path_factory):
     _, errors = (process := start(folder)).communicate(timeout=300)
     assert process.returncode == 0, errors
     info = json.loads((folder / "config.json").read_text())
-    assert info["head_search"][0]["dropout"] != info["config"]["dropout"]
+    assert info["tune_head"][0]["dropout"] != info["config"]["dropout"]
     return folder
 
 
@@ -161,17 +161,17 @@ def test_the_comparison_can_fail(start, untouched, tmp_path):
 # The same without processes: what a kill leaves behind is the folder as it is at that moment.
 
 SMALL = dict(weights="none", image_size=32, batch_size=16, validation_fraction=0.25,
-             backup_steps=1, policy="float32")  # fmt: skip
+             checkpoint_steps=1, policy="float32")  # fmt: skip
 DECIDED = {  # what a training decides by itself, or its state rests on, each other than its default
     "searched": dict(
         dropout=0.1, head_learning_rate=0.05, head_weight_decay=0.05, feature_epochs=2,
         fine_tune_epochs=2, fine_tune_learning_rate=3e-3, fine_tune_weight_decay=0.1,
-        fine_tune_first_layer_rate=0.3,
+        fine_tune_first_layer_multiplier=0.3,
     ),
     "given": dict(
-        head_search=False, dropout=0.4, head_learning_rate=0.3, head_weight_decay=0.01, batch_size=32,
+        tune_head=False, dropout=0.4, head_learning_rate=0.3, head_weight_decay=0.01, batch_size=32,
         schedule="plateau", reduce_patience=1, reduce_factor=0.5, early_stopping_patience=2, seed=3,
-        policy="mixed_float16", unfreeze_layers=1, augment=False, drop_suspects="suspects.csv",
+        policy="mixed_float16", unfreeze_layers=1, augment=False, drop_label_issues="label_issues.csv",
         feature_epochs=9, fine_tune_epochs=9, fine_tune_learning_rate=0.1,
     ),
 }  # fmt: skip
@@ -220,9 +220,9 @@ def copied_at_every_change(monkeypatch, config, folder, to):
 
 def everything(folder):
     "History, TensorBoard, what callbacks remember, best model, and all arrays of the last backup"
-    from foodvision.callbacks import Backup
+    from foodvision.callbacks import Checkpoint
 
-    state, arrays = Backup(folder / "backup").load()
+    state, arrays = Checkpoint(folder / "backup").load()
     timed = ("rows", "seconds_before")
     remembered = [{name: value for name, value in one.items() if name not in timed}
                   for one in state["callbacks"]]  # fmt: skip
@@ -241,26 +241,26 @@ def differences(one, other):
 @pytest.mark.parametrize("decided", DECIDED)
 def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp_path, monkeypatch):
     from foodvision import training
-    from foodvision.callbacks import Backup
+    from foodvision.callbacks import Checkpoint
     from foodvision.run import Config, Run
 
-    search = training.search_head
+    search = training.tune_head
     other_dropout_first = lambda *given: sorted(
         search(*given), key=lambda one: one["dropout"] == given[-1].dropout
     )
-    monkeypatch.setattr(training, "search_head", other_dropout_first)
+    monkeypatch.setattr(training, "tune_head", other_dropout_first)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(Backup, "remove", lambda self: None)  # to look into it
+    monkeypatch.setattr(Checkpoint, "remove", lambda self: None)  # to look into it
     config = Config(data=str(few_photos), backbone=str(backbone), **{**SMALL, **DECIDED[decided]})
     monkeypatch.chdir(tmp_path)
-    table = Path("suspects.csv")
+    table = Path("label_issues.csv")
     rows = [f"train/pizza/{number}.png,pizza," for number in range(4)]
     table.write_text("\n".join(["file,label,keep", *rows]))
     copies = copied_at_every_change(monkeypatch, config, tmp_path / "run", tmp_path)
     table.unlink()
     run = Run.open(tmp_path / "run")
     if decided == "searched":
-        assert run.info["head_search"][0]["dropout"] != config.dropout
+        assert run.info["tune_head"][0]["dropout"] != config.dropout
     else:
         copies = [copy for copy in copies if (copy / table).exists()]
         assert "Left out" in run.info["data"]["notes"][-1]

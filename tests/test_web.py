@@ -18,7 +18,7 @@ from test_benchmarks import TINY_BACKBONE
 
 from foodvision.drawing import SAMPLE_CLASSES, draw_dish
 from foodvision.inference import Classifier
-from foodvision.metrics import draw_others
+from foodvision.metrics import draw_out_of_distribution
 
 SIZES = {"desktop": (1100, 900), "phone": (390, 844)}
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"]
@@ -136,7 +136,7 @@ def wait(page, state):
     page.locator(f"html[data-state={state}]").wait_for(timeout=30_000, state="attached")
 
 
-def send(page, name, content, state="answered"):
+def send(page, name, content, state="coverage"):
     "Choose a file as a visitor does"
     page.evaluate("document.documentElement.dataset.state = 'waiting'")
     page.locator("#file").set_input_files(
@@ -288,7 +288,7 @@ def test_a_hundred_photos_get_the_answers_of_python(page, classifier):
 
 
 def test_not_sure_has_its_reason(page, classifier):
-    for photo in draw_others(4, seed=3):
+    for photo in draw_out_of_distribution(4, seed=3):
         content = encoded(photo, "PNG")
         text = send(page, "other.png", content)
         [wanted] = classifier.predict(content)
@@ -305,14 +305,14 @@ def test_drop_paste_and_camera(page, pizza):
     }"""
     for kind in ("drop", "paste"):
         page.evaluate(given, [kind, base64.b64encode(pizza).decode()])
-        wait(page, "answered")
+        wait(page, "coverage")
         assert page.locator("#answer li").count() == 5
         page.evaluate(given, [kind, ""])
         wait(page, "trouble")
     page.context.grant_permissions(["camera"])
     page.get_by_role("button", name="Use the camera").click()
     page.get_by_role("button", name="Take the photo").click()
-    wait(page, "answered")
+    wait(page, "coverage")
     assert not page.evaluate("document.getElementById('video').srcObject")
 
 
@@ -332,7 +332,7 @@ def test_by_keyboard_alone(page):
             break
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     page.keyboard.press("Enter")
-    wait(page, "answered")
+    wait(page, "coverage")
     with page.expect_file_chooser():
         page.get_by_role("button", name="Choose a photo").focus()
         page.keyboard.press("Enter")
@@ -391,7 +391,7 @@ def test_it_goes_on_without_a_network(visit, folder, pizza):
     for example in page.locator(".example").all():
         page.evaluate("document.documentElement.dataset.state = 'waiting'")
         example.click()
-        wait(page, "answered")
+        wait(page, "coverage")
     assert not [url for url in page.asked[before:] if not url.startswith("blob:")]
 
 
