@@ -163,6 +163,9 @@ def exif_turn(
     return Image.Transpose[turns[orientation]] if orientation in turns else None
 
 # %% ../nbs/03_preprocessing.ipynb #761d1a9f
+ImageSource = str | Path | bytes | Image.Image | np.ndarray
+
+
 def _from_memory(source, name: str) -> Image.Image:
     "A loaded Pillow image from one, or from an array of pixels"
     if isinstance(source, np.ndarray):
@@ -183,9 +186,6 @@ def _from_memory(source, name: str) -> Image.Image:
     return source
 
 # %% ../nbs/03_preprocessing.ipynb #35438db7
-ImageSource = str | Path | bytes | Image.Image | np.ndarray
-
-
 def decode_image(
     source: ImageSource,  # A file, its bytes, a Pillow image, or uint8 (h, w, 3) or (h, w)
     size: int | None = None,  # Side of the square to scale to, in pixels; None: its own size
@@ -203,8 +203,10 @@ def decode_image(
     if isinstance(source, (str, Path)):
         name, source = name or str(source), _read_file(Path(source))
     name = name or "the image"
-    encoded = isinstance(source, (bytes, bytearray, memoryview))
-    image = open_image(bytes(source), size, name) if encoded else _from_memory(source, name)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        image = open_image(bytes(source), size, name)
+    else:
+        image = _from_memory(source, name)
     with _pillow_errors(name, "its pixels cannot be converted"):
         turn, image = exif_turn(image), to_rgb(image)
         if size is not None and image.size != (size, size):
