@@ -281,7 +281,7 @@ def test_a_run_of_mixed_precision_is_exported_in_float32(trained, tmp_path):
     import keras
 
     from foodvision.export import export_run
-    from foodvision.metrics import calibrate
+    from foodvision.calibration import calibrate
     from foodvision.model import build_model, save_model
 
     layers = [
