@@ -9,7 +9,6 @@ __all__ = ['Predictions', 'softmax', 'wilson_interval', 'top_k_accuracy', 'per_c
 # %% ../nbs/13_metrics.ipynb #433301dd
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np

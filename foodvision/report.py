@@ -233,7 +233,6 @@ def plot_learning_curves(
     history: list[dict],  # `run.history`: one row an epoch
 ) -> np.ndarray:  # Two axes: loss and accuracy
     "Loss and accuracy by epoch on training and validation photos, the switch of stages marked"
-    import matplotlib.pyplot as plt
 
     figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.2), layout="constrained")
     epochs = np.arange(1, len(history) + 1)
