@@ -481,7 +481,7 @@ class _HeadSettings(TypedDict):
     dropout: float
 
 
-class _Light(TypedDict):
+class _Compact(TypedDict):
     name: str
     side: int
     middle: bool
@@ -531,7 +531,7 @@ class _Facts(_Recorded, total=False):
     temperature: float
     threshold: _Threshold
     measured: _Measured
-    light: _Light
+    compact: _Compact
     files: dict[str, str]
     calibrated: dict[str, str]
 
@@ -622,7 +622,7 @@ _OWN_FILES = {  # by folder; a folder comes before those in it
     "exports/savedmodel/assets.extra": "foodvision.json labels.txt",
     "exports/hub": "README.md class_features.npz config.json foodvision.json history.json labels.txt model.keras",
     "exports/hub/report": "metrics.json",
-    "exports/light": "README.md class_features.npz config.json history.json model.tflite",
+    "exports/compact": "README.md class_features.npz config.json history.json model.tflite",
     "exports/web": "index.html *.js icon.svg style.css facts.json model.tflite model-card.txt",
     "exports/web/examples": "*-[0-9]*.jpg",
     "exports/web/litert": "LICENSE origin.json *.js *.wasm.gz",
@@ -769,8 +769,8 @@ class Run:
         return self.path / "model.keras"
 
     @property
-    def light_path(self) -> Path:
-        "Where a run that was exported as `light` has its classifier"
+    def compact_path(self) -> Path:
+        "Where a run that was exported as `compact` has its classifier"
         return self.path / "model.tflite"
 
     @property
@@ -785,16 +785,16 @@ class Run:
 
     def require_model(
         self,
-        light: bool = False,  # A light model will do
+        compact: bool = False,  # A compact model will do
     ) -> (
         Path
     ):  # The path of `model.keras`, or of `model.tflite` where there is no other and it will do
         "The finished classifier's file; raises `UserError` if the training has not written one"
-        if not self.model_path.exists() and self.light_path.exists():
-            if light:
-                return self.light_path
+        if not self.model_path.exists() and self.compact_path.exists():
+            if compact:
+                return self.compact_path
             raise UserError(
-                f"{self.path.name} is a light model: it answers and can be measured; this needs a run with its Keras model"
+                f"{self.path.name} is a compact model: it answers and can be measured; this needs a run with its Keras model"
             )
         if not self.model_path.exists():
             raise UserError(

@@ -327,7 +327,7 @@ def measured(stopped, tmp_path_factory):
     "A run with every fact there is: stopped in stage 2, its head's settings searched for, evaluated"
     folder = shutil.copytree(stopped, tmp_path_factory.mktemp("measured") / "run")
     settings = {"learning_rate": 0.002, "weight_decay": 0.1, "dropout": 0.2}
-    light = {name: Run.open("food101").info[name] for name in ("measured", "light")}
+    light = {name: Run.open("food101").info[name] for name in ("measured", "compact")}
     change(
         folder,
         config__fine_tune_epochs=2,
@@ -368,7 +368,7 @@ def test_a_run_is_read_or_refused_whatever_is_damaged(measured, tmp_path):
     assert count > 1500
 
 
-SPARE = ("created policy device threads parameters distribution seconds tune_head measured light accepted_changes "
+SPARE = ("created policy device threads parameters distribution seconds tune_head measured compact accepted_changes "
          "temperature threshold").split()  # fmt: skip
 
 
