@@ -15,7 +15,7 @@ import measure
 
 def train_recipe(data, config):
     "Seconds of each stage by the package's own functions, and the accuracy on all test photos"
-    from foodvision.callbacks import GracefulShutdown
+    from foodvision.resume import GracefulShutdown
     from foodvision.model import build_model
     from foodvision.pipeline import decode_split
     from foodvision.precision import choose_policy, device_summary, make_reproducible
