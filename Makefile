@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test kills benchmarks food101 setup docs export browser clean
+.PHONY: help demo test measures kills benchmarks food101 setup docs export browser clean
 
 # The first Python on this machine that TensorFlow has wheels for and that can make a virtual environment.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
@@ -27,6 +27,9 @@ demo: .venv/installed-demo  ## train both stages on the drawn sample, evaluate, 
 # Two files of tests, or notebooks, at a time (`tests/conftest.py`). PYTEST_ARGUMENTS may say otherwise.
 test: .venv/installed-dev browser  ## every check there is: notebooks, package, commands, site; closes on pytest's summary
 	.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGUMENTS)
+
+measures: .venv/installed-dev  ## how readable the notebooks are, in numbers, and where they fall short
+	.venv/bin/python -m tests.measures
 
 kills: .venv/installed-dev  ## kill a training 100 times at random moments, resume it, compare every bit (about half an hour)
 	FOODVISION_KILLS=100 .venv/bin/python -m pytest tests/test_resume.py -k random_moments

@@ -284,7 +284,7 @@ def _open(name):
 def _report(run, data=None, others=None):
     "Evaluate a run and print its headline"
     _import_tensorflow()
-    from foodvision.metrics import evaluate as evaluate_run
+    from foodvision.report import evaluate as evaluate_run
     from foodvision.export import model_card
 
     metrics = evaluate_run(run, data, others=others)

@@ -20,13 +20,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
-
-from foodvision.metrics import (
-    confidence_scores, explain, feature_similarity, forward_function, is_sure, load_calibration, overlay, softmax,
-)  # fmt: skip
-from .predictor import LiteRTPredictor
+from .calibration import confidence_scores, is_sure, load_calibration
+from .metrics import softmax
+from foodvision.predictor import (
+    LiteRTPredictor,
+    explain,
+    feature_similarity,
+    forward_function,
+    overlay,
+)
 from .preprocessing import decode_image
-from .run import Run, UserError, displayed, shortened, to_cell, atomic_write
+from .run import Run, UserError, atomic_write, displayed, shortened, to_cell
 
 # %% ../nbs/15_inference.ipynb #3cefa7c1
 @dataclass(frozen=True)

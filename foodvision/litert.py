@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from .data import PhotoData
-from .metrics import evaluate, require_calibration
+from .calibration import require_calibration
+from .report import evaluate
 from foodvision.export import (
     _card_figures,
     _front_matter,

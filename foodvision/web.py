@@ -16,7 +16,7 @@ import numpy as np
 
 from .data import PhotoData
 from .drawing import SAMPLE_CLASSES, draw_dish
-from .metrics import require_calibration
+from .calibration import require_calibration
 from .export import _staging
 from .inference import Classifier
 from .predictor import LiteRTPredictor, checksum

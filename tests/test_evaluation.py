@@ -69,9 +69,10 @@ def copy(stopped, tmp_path):
 
 
 def test_a_resumed_run_is_calibrated_anew(copy, capsys):
+    from foodvision.calibration import load_calibration
     from foodvision.export import model_card
     from foodvision.inference import Classifier
-    from foodvision.metrics import evaluate, load_calibration
+    from foodvision.report import evaluate
     from foodvision.training import train
 
     first = evaluate(copy)
@@ -98,7 +99,8 @@ def test_a_resumed_run_is_calibrated_anew(copy, capsys):
 
 def test_a_stale_calibration_is_not_used_even_if_nobody_dropped_it(copy):
     "A model file that is another one, put there by whatever means"
-    from foodvision.metrics import calibrate, evaluate, load_calibration
+    from foodvision.calibration import calibrate, load_calibration
+    from foodvision.report import evaluate
 
     fitted = calibrate(copy)
     with open(copy / "model.keras", "ab") as file:
@@ -110,7 +112,7 @@ def test_a_stale_calibration_is_not_used_even_if_nobody_dropped_it(copy):
 
 def test_other_photos_decide_nothing(copy, home, tmp_path, foodvision):
     "A first look at other photos, mislabelled ones, of some classes: all are measured, and none is fitted on"
-    from foodvision.metrics import calibrate, load_calibration
+    from foodvision.calibration import calibrate, load_calibration
 
     for is_class, shows in (("pizza", "sushi"), ("sushi", "pizza")):
         (tmp_path / "other" / is_class).mkdir(parents=True)
@@ -161,7 +163,7 @@ def test_its_own_photos_are_known_wherever_they_are(copy, home, tmp_path, foodvi
 
 
 def test_a_report_empties_no_folder(copy, tmp_path):
-    from foodvision.metrics import evaluate
+    from foodvision.report import evaluate
     from foodvision.run import UserError
 
     thesis = tmp_path / "thesis"
@@ -179,7 +181,7 @@ def test_a_report_empties_no_folder(copy, tmp_path):
 
 @pytest.mark.parametrize("format", ["hub", "light", "web"])
 def test_exports_carry_a_calibration_that_is_their_own(copy, tmp_path, foodvision, format):
-    from foodvision.metrics import calibrate, load_calibration
+    from foodvision.calibration import calibrate, load_calibration
     from foodvision.predictor import checksum
 
     out = tmp_path / "out"
@@ -208,7 +210,7 @@ def test_exports_carry_a_calibration_that_is_their_own(copy, tmp_path, foodvisio
 
 
 def test_an_export_empties_no_folder(copy, tmp_path, foodvision):
-    from foodvision.metrics import calibrate
+    from foodvision.calibration import calibrate
 
     calibrate(copy)
     for _ in range(2):

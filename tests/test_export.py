@@ -280,8 +280,8 @@ def test_overwriting_a_run_takes_its_exports(exported, trained, tmp_path):
 def test_a_run_of_mixed_precision_is_exported_in_float32(trained, tmp_path):
     import keras
 
+    from foodvision.calibration import calibrate
     from foodvision.export import export_run
-    from foodvision.metrics import calibrate
     from foodvision.model import build_model, save_model
 
     layers = [

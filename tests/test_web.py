@@ -17,8 +17,8 @@ from PIL import Image
 from test_benchmarks import TINY_BACKBONE
 
 from foodvision.drawing import SAMPLE_CLASSES, draw_dish
+from foodvision.drawing_ood import draw_out_of_distribution
 from foodvision.inference import Classifier
-from foodvision.metrics import draw_out_of_distribution
 
 SIZES = {"desktop": (1100, 900), "phone": (390, 844)}
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"]
