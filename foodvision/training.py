@@ -569,9 +569,9 @@ def _explained(run: Run):
         reason = error.strerror or str(error).splitlines()[0][:200]
         place = f" ({error.filename})" if error.filename else ""
         checkpoint, best = Checkpoint(run.path / "checkpoint"), run.model_path.exists()
-        kept = ["the last checkpoint"] * (checkpoint.newest.exists() or checkpoint.previous.exists()) + [
-            "the best model so far"
-        ] * best
+        kept = ["the last checkpoint"] * (
+            checkpoint.newest.exists() or checkpoint.previous.exists()
+        ) + ["the best model so far"] * best
         raise UserError(
             f"{reason}{place} while training into {run.path}. "
             + (f"Whole and kept there: {' and '.join(kept)}. " if kept else "Nothing was learnt yet. ")
