@@ -145,8 +145,8 @@ def interrupted(stopped, tmp_path):
 
 def assert_sound(folder):
     "No half-written file; whatever stands there can be read"
-    from foodvision.resume import Checkpoint
     from foodvision.model import load_model
+    from foodvision.resume import Checkpoint
 
     assert not [path for path in folder.rglob(".*")]
     run = Run.open(folder)
