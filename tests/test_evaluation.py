@@ -45,7 +45,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stopped(home):
     "A run that was asked to stop after the first epoch of stage 2"
-    from foodvision import callbacks
+    from foodvision import callbacks, resume
     from foodvision.training import train
 
     config = Config(data=str(home / "photos"), backbone=str(home / "tiny.keras"), image_size=48, feature_epochs=1, batch_size=8,
@@ -58,7 +58,7 @@ def stopped(home):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks.BestModel, "on_epoch_end", on_epoch_end)
-        with pytest.raises(callbacks.Interrupted):
+        with pytest.raises(resume.Interrupted):
             train(config, home / "stopped")
     return home / "stopped"
 
