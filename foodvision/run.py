@@ -397,9 +397,9 @@ class Config:
     )
     drop_label_issues: str = ""  # A table of `foodvision audit`: the training photos it lists are left out, unless marked to keep
     checkpoint_minutes: float = (
-        5.0  # Longest time between two backups, so the most work a kill can cost
+        5.0  # Longest time between two checkpoints, so the most work a kill can cost
     )
-    checkpoint_steps: int = 0  # Also back up after this many steps; 0 goes by time alone
+    checkpoint_steps: int = 0  # Also save one after this many steps; 0 goes by time alone
     cache_gigabytes: float = (
         2.0  # Decoded photos are kept in memory up to this size, else in a file on the disk
     )
@@ -610,7 +610,7 @@ _REPORT = ("report.html report.md metrics.json predictions.csv confusion.png rel
            "learning_curves.png")  # fmt: skip
 _OWN_FILES = {  # by folder; a folder comes before those in it
     ".": "history.json model.keras model.tflite class_features.npz suspects.csv README.md",
-    "backup": "next.backup newest.backup previous.backup next.damaged newest.damaged previous.damaged best_head.npz",
+    "checkpoint": "next.checkpoint newest.checkpoint previous.checkpoint next.damaged newest.damaged previous.damaged best_head.npz",
     "tensorboard": "",
     "tensorboard/*": "events.out.tfevents.*",
     "report": _REPORT,
