@@ -74,7 +74,7 @@ food101: .venv/installed-dev  ## train, measure and pack the model `food101` (DA
 		.venv/bin/foodvision train --config $(CONFIG) --data $(DATA) --run $(FOOD101_RUN) --no-evaluate; \
 	elif [ ! -e $(FOOD101_RUN)/model.keras ]; then .venv/bin/foodvision train --resume $(FOOD101_RUN) --no-evaluate; fi
 	.venv/bin/foodvision evaluate $(FOOD101_RUN)
-	.venv/bin/foodvision export $(FOOD101_RUN) --format light --data $(DATA) --out $(FOOD101_OUT)
+	.venv/bin/foodvision export $(FOOD101_RUN) --format compact --data $(DATA) --out $(FOOD101_OUT)
 
 setup: .venv/installed-dev  ## what a contributor needs: the environment, and git's hooks for notebooks
 	.venv/bin/nbdev_install_hooks

@@ -54,14 +54,14 @@ class LiteRTPredictor:
 
     def __init__(
         self,
-        run: Run | str | Path,  # A run exported as `light`, or `food101`
+        run: Run | str | Path,  # A run exported as `compact`, or `food101`
         threads: int = 0,  # Threads to compute with; 0 for as many as there are cores
     ):
         run = run if isinstance(run, Run) else Run.open(run)
-        path = run.require_model(light=True)
+        path = run.require_model(compact=True)
         _check_files(run)
         self.middle = bool(
-            run.info.get("light", {}).get("middle")
+            run.info.get("compact", {}).get("middle")
         )  # of a photo, the middle square; else all of it
         try:
             self._ask = _interpreter(path, threads or os.cpu_count() or 1).get_signature_runner()
@@ -74,7 +74,7 @@ class LiteRTPredictor:
         except (ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
             reason = (str(error).splitlines() or ["it opens, and is none"])[0][:200]
             raise UserError(
-                f"{path} is no light model that foodvision exported: {reason}", 1
+                f"{path} is no compact model that foodvision exported: {reason}", 1
             ) from None
 
     def __call__(

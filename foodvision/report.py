@@ -756,7 +756,7 @@ def evaluate(
     if others is not None and not Path(others).is_dir():
         raise UserError(f"No folder with photos of other things at {others}")
     run = run if isinstance(run, Run) else Run.open(run)
-    run.require_model(light=True)
+    run.require_model(compact=True)
     data = _data_for(run, data)
     folder = _report_folder(run, data, split, folder)
     model, weights = _load(run)
