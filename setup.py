@@ -71,7 +71,9 @@ setup(
     # Said outright, so that an editable installation puts this folder on the path: nbdev finds documentation/ there.
     package_dir={"": "."},
     packages=find_packages(include=["foodvision", "foodvision.*"]),
-    package_data={"foodvision": ["py.typed", "pretrained/food101/*", "page/*", "page/litert/*"]},
+    package_data={
+        "foodvision": ["py.typed", "pretrained/food101/*", "page/*", "page/litert/*", "templates/*"]
+    },
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     # One extra for each `NAME_requirements` of settings.ini.

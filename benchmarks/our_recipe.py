@@ -15,10 +15,10 @@ import measure
 
 def train_recipe(data, config):
     "Seconds of each stage by the package's own functions, and the accuracy on all test photos"
-    from foodvision.callbacks import GracefulShutdown
     from foodvision.model import build_model
     from foodvision.pipeline import decode_split
     from foodvision.precision import choose_policy, device_summary, make_reproducible
+    from foodvision.resume import GracefulShutdown
     from foodvision.run import Run
     from foodvision.training import extract_features, fine_tune
 

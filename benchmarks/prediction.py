@@ -74,7 +74,7 @@ def measure_one_photo(report, chosen, exported, model, photo):
     "Single photos, warm"
     import numpy as np
 
-    from foodvision.metrics import forward_function
+    from foodvision.predictor import forward_function
 
     compiled = forward_function(model)
     functions = {
@@ -109,7 +109,7 @@ def measure_folder(report, chosen, classifier, paths):
     "A folder of photos: answers a second, beside the bare forward pass and beside decoding alone"
     import numpy as np
 
-    from foodvision.metrics import forward_function
+    from foodvision.predictor import forward_function
     from foodvision.preprocessing import decode_image
 
     pixels = np.stack([decode_image(path, classifier.image_size) for path in paths])

@@ -351,7 +351,7 @@ def serve_app(
 ):
     "Serve the page until Ctrl-C, SIGTERM or a notebook's stop button; raises `UserError` if that cannot be"
     run = run if isinstance(run, Run) else Run.open(run)
-    run.require_model(light=True)
+    run.require_model(compact=True)
     with _until_interrupted(), _opened(run, host, port, examples) as (used_port, ended):
         _announce(host, used_port)
         ended.wait()  # not `join`: interrupted, it takes the thread for ended (Python 3.11 and 3.12)

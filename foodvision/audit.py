@@ -19,7 +19,7 @@ from scipy.special import softmax
 from tqdm.auto import tqdm
 
 from .data import PhotoData
-from .metrics import _data_address, _html
+from .report import _data_address, _html
 from .features import FrozenModel, backbone_features
 from .model import build_model, freeze, split_model
 from .pipeline import DecodedSplit, decode_split

@@ -284,7 +284,7 @@ def _open(name):
 def _report(run, data=None, others=None):
     "Evaluate a run and print its headline"
     _import_tensorflow()
-    from foodvision.metrics import evaluate as evaluate_run
+    from foodvision.report import evaluate as evaluate_run
     from foodvision.export import model_card
 
     metrics = evaluate_run(run, data, others=others)
@@ -311,7 +311,7 @@ def evaluate(
 ):
     "Measure a run's model on the test photos and write its report."
     opened = _open(run)
-    opened.require_model(light=True)
+    opened.require_model(compact=True)
     if opened.is_shipped and not data:
         raise UserError(f"Say where the photos are: foodvision evaluate {run} --data FOLDER")
     print(f"Evaluating {run} on {data or opened.config.data}", flush=True)
@@ -321,7 +321,7 @@ def evaluate(
 def _ready_to_answer(run):
     "Raise `UserError` unless the run can answer; import TensorFlow if it needs that"
     opened = _open(run)
-    if opened.require_model(light=True) != opened.light_path:
+    if opened.require_model(compact=True) != opened.compact_path:
         _import_tensorflow()
 
 
@@ -349,7 +349,7 @@ def predict(
 # %% ../nbs/18_cli.ipynb #51bd2f5e
 def export(
     run: str,  # A run folder, evaluated
-    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (for Hugging Face), `light` (a run without TensorFlow), `web` (a page)
+    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (for Hugging Face), `compact` (a run without TensorFlow), `web` (a page)
     quantize: str = "",  # For litert: `float16` for half the size, `int8` for a quarter and speed
     out: str = "",  # Folder to write to; exports in the run if not given
     data: str = "",  # Photos to compare on: a folder, `sample` or `food101`; the run's own if not given
@@ -363,11 +363,11 @@ def export(
         (name for name, value in asked.items() if value != -1 and not 0 <= value <= 1), None
     ):
         raise UserError(f"{wrong} must be from 0 to 1, and is {asked[wrong]}")
-    if quantize and format in ("light", "web"):
+    if quantize and format in ("compact", "web"):
         raise UserError(f"quantize is for the format litert; {format} has weights of 16 bits")
-    _open(run).require_model(light=format == "web")
+    _open(run).require_model(compact=format == "web")
     print(f"Exporting {run} as {' '.join([format, quantize]).strip()}", flush=True)
-    if format == "light":
+    if format == "compact":
         return _export_light(run, out, data)
     if format == "web":
         return _export_web(run, out, data)
@@ -386,7 +386,7 @@ def _export_light(run, out, data):
     from foodvision.litert import export_litert
 
     light = export_litert(run, out or None, data or None, replace=True)
-    measured, size = light.info["measured"], light.info["light"]["bytes"]
+    measured, size = light.info["measured"], light.info["compact"]["bytes"]
     print(
         f"top-1: {measured['top_1']['value']:.1%} on {measured['photos']:,} test photos, by the file itself"
     )
@@ -397,7 +397,7 @@ def _export_light(run, out, data):
 
 def _export_web(run, out, data):
     "Write a page on which a run answers in the visitor's browser"
-    if (opened := Run.open(run)).require_model(light=True) != opened.light_path:
+    if (opened := Run.open(run)).require_model(compact=True) != opened.compact_path:
         _import_tensorflow()
     from foodvision.web import export_web
 

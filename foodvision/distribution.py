@@ -30,8 +30,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .callbacks import Interrupted, GracefulShutdown
 from .launching import open_to_others
+from .resume import GracefulShutdown, Interrupted
 from .run import Run, UserError, package_versions
 
 # %% ../nbs/appendix/distribution.ipynb #93801b8a
@@ -594,8 +594,8 @@ _SHARED = (
     "history.json",
     "model.keras",
     "suspects.csv",
-    "backup/*.backup",
-    "backup/best_head.npz",
+    "checkpoint/*.checkpoint",
+    "checkpoint/best_head.npz",
 )
 
 

@@ -147,7 +147,7 @@ class Estimate:
     error: float  # Half the spread of the measured steps, as a share of the whole
     memory_gigabytes: float  # Highest memory use, roughly
     disk_gigabytes: (
-        float  # Features, backups, the model, and decoded photos that do not fit into memory
+        float  # Features, checkpoints, the model, and decoded photos that do not fit into memory
     )
     note: str = ""  # Where stand-ins were measured
 
@@ -231,7 +231,7 @@ def _space(model, config, photos):
     in_memory = min(pixels, kept) + (min(pixels * 64 / 81, kept) if config.augment else 0)
     on_disk = (
         (pixels if pixels > kept else 0) + features + weights * 7
-    )  # two backups with optimizer, one model
+    )  # two checkpoints with optimizer, one model
     return _memory_now() + in_memory + 2 * features, on_disk
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from .data import PhotoData, load_data
-from .metrics import Calibration, load_calibration, require_calibration
+from .calibration import Calibration, load_calibration, require_calibration
 from .inference import Classifier, Prediction
 from .predictor import checksum
 from foodvision.run import (

@@ -25,10 +25,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from .callbacks import GracefulShutdown
 from .distribution import Workers, all_gather
 from .pipeline import DecodedSplit, evaluation_batches
 from .precision import device_summary
+from .resume import GracefulShutdown
 from foodvision.run import (
     UserError,
     cache_folder,

@@ -20,13 +20,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
-
-from foodvision.metrics import (
-    confidence_scores, explain, feature_similarity, forward_function, is_sure, load_calibration, overlay, softmax,
-)  # fmt: skip
-from .predictor import LiteRTPredictor
+from .calibration import confidence_scores, is_sure, load_calibration
+from .metrics import softmax
+from foodvision.predictor import (
+    LiteRTPredictor,
+    explain,
+    feature_similarity,
+    forward_function,
+    overlay,
+)
 from .preprocessing import decode_image
-from .run import Run, UserError, displayed, shortened, to_cell, atomic_write
+from .run import Run, UserError, atomic_write, displayed, shortened, to_cell
 
 # %% ../nbs/15_inference.ipynb #3cefa7c1
 @dataclass(frozen=True)
@@ -171,11 +175,11 @@ class Classifier:
         cls,
         run: Run
         | str
-        | Path,  # A finished run that has been evaluated, a light model, or `food101`
+        | Path,  # A finished run that has been evaluated, a compact model, or `food101`
     ) -> "Classifier":
         "Read a run's model; says so if it is not calibrated; raises `UserError` if the folder is no run or has no model"
         run = run if isinstance(run, Run) else Run.open(run)
-        if run.require_model(light=True) == run.light_path:
+        if run.require_model(compact=True) == run.compact_path:
             model = LiteRTPredictor(run)
         else:
             from foodvision.model import (
@@ -253,7 +257,7 @@ class Classifier:
         "What in the photo speaks for a class (Grad-CAM); raises `UserError` where the model gives its answer alone"
         if self.model is None:
             raise UserError(
-                "Only a run's own Keras model or a light model can be asked why; this one gives its answer alone."
+                "Only a run's own Keras model or a compact model can be asked why; this one gives its answer alone."
             )
         if class_name is not None and class_name not in self.class_names:
             raise UserError(

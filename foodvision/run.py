@@ -397,9 +397,9 @@ class Config:
     )
     drop_label_issues: str = ""  # A table of `foodvision audit`: the training photos it lists are left out, unless marked to keep
     checkpoint_minutes: float = (
-        5.0  # Longest time between two backups, so the most work a kill can cost
+        5.0  # Longest time between two checkpoints, so the most work a kill can cost
     )
-    checkpoint_steps: int = 0  # Also back up after this many steps; 0 goes by time alone
+    checkpoint_steps: int = 0  # Also save one after this many steps; 0 goes by time alone
     cache_gigabytes: float = (
         2.0  # Decoded photos are kept in memory up to this size, else in a file on the disk
     )
@@ -481,7 +481,7 @@ class _HeadSettings(TypedDict):
     dropout: float
 
 
-class _Light(TypedDict):
+class _Compact(TypedDict):
     name: str
     side: int
     middle: bool
@@ -531,7 +531,7 @@ class _Facts(_Recorded, total=False):
     temperature: float
     threshold: _Threshold
     measured: _Measured
-    light: _Light
+    compact: _Compact
     files: dict[str, str]
     calibrated: dict[str, str]
 
@@ -610,7 +610,7 @@ _REPORT = ("report.html report.md metrics.json predictions.csv confusion.png rel
            "learning_curves.png")  # fmt: skip
 _OWN_FILES = {  # by folder; a folder comes before those in it
     ".": "history.json model.keras model.tflite class_features.npz suspects.csv README.md",
-    "backup": "next.backup newest.backup previous.backup next.damaged newest.damaged previous.damaged best_head.npz",
+    "checkpoint": "next.checkpoint newest.checkpoint previous.checkpoint next.damaged newest.damaged previous.damaged best_head.npz",
     "tensorboard": "",
     "tensorboard/*": "events.out.tfevents.*",
     "report": _REPORT,
@@ -622,7 +622,7 @@ _OWN_FILES = {  # by folder; a folder comes before those in it
     "exports/savedmodel/assets.extra": "foodvision.json labels.txt",
     "exports/hub": "README.md class_features.npz config.json foodvision.json history.json labels.txt model.keras",
     "exports/hub/report": "metrics.json",
-    "exports/light": "README.md class_features.npz config.json history.json model.tflite",
+    "exports/compact": "README.md class_features.npz config.json history.json model.tflite",
     "exports/web": "index.html *.js icon.svg style.css facts.json model.tflite model-card.txt",
     "exports/web/examples": "*-[0-9]*.jpg",
     "exports/web/litert": "LICENSE origin.json *.js *.wasm.gz",
@@ -769,8 +769,8 @@ class Run:
         return self.path / "model.keras"
 
     @property
-    def light_path(self) -> Path:
-        "Where a run that was exported as `light` has its classifier"
+    def compact_path(self) -> Path:
+        "Where a run that was exported as `compact` has its classifier"
         return self.path / "model.tflite"
 
     @property
@@ -785,16 +785,16 @@ class Run:
 
     def require_model(
         self,
-        light: bool = False,  # A light model will do
+        compact: bool = False,  # A compact model will do
     ) -> (
         Path
     ):  # The path of `model.keras`, or of `model.tflite` where there is no other and it will do
         "The finished classifier's file; raises `UserError` if the training has not written one"
-        if not self.model_path.exists() and self.light_path.exists():
-            if light:
-                return self.light_path
+        if not self.model_path.exists() and self.compact_path.exists():
+            if compact:
+                return self.compact_path
             raise UserError(
-                f"{self.path.name} is a light model: it answers and can be measured; this needs a run with its Keras model"
+                f"{self.path.name} is a compact model: it answers and can be measured; this needs a run with its Keras model"
             )
         if not self.model_path.exists():
             raise UserError(

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from foodvision.callbacks import (
-    Checkpoint, BestModel, ConfusionImage, EpochHistory, Progress, Resumable, StopOnBadLoss, GracefulShutdown, TensorBoardLog,
+    BestModel, ConfusionImage, EpochHistory, Progress, StopOnBadLoss, TensorBoardLog,
 )  # fmt: skip
 from .data import PhotoData, load_data
 from foodvision.distribution import (
@@ -50,6 +50,7 @@ from foodvision.precision import (
     make_reproducible,
     scaled_optimizer,
 )
+from .resume import Checkpoint, GracefulShutdown, Resumable
 from .run import Config, Run, UserError, from_cell, lock, package_versions, atomic_write
 
 # %% ../nbs/11_training.ipynb #0de9b404
@@ -86,8 +87,8 @@ def _optimizer(
     return scaled_optimizer(_LayerWiseAdamW(rate, weight_decay, shares), policy)
 
 # %% ../nbs/11_training.ipynb #0de9b409
-class _OthersBackup(Checkpoint):
-    "A backup that another worker writes"
+class _OthersCheckpoint(Checkpoint):
+    "A checkpoint that another worker writes"
 
     def save(self, state, arrays):
         pass
@@ -111,7 +112,7 @@ def _fit_stage(
     workers,
     extra=(),
 ):
-    "Train `model`, which shares its layers with `classifier`, for a stage of `run`; from its backup if there is one"
+    "Train `model`, which shares its layers with `classifier`, for a stage of `run`; from its checkpoint if there is one"
     config = run.config
     before = [row for row in run.history if stage == "fine_tuning" and row["stage"] != stage]
     accelerated = bool(device_summary()["accelerators"])
@@ -136,12 +137,12 @@ def _fit_stage(
         *([Agreement(workers, stop)] if workers.count > 1 else []), history, StopOnBadLoss(), *[reduce][: config.schedule == "plateau"],
         keras.callbacks.EarlyStopping(patience=config.early_stopping_patience, **watch),
         BestModel(run.model_path, classifier, min((row["val_loss"] for row in before), default=float("inf")),
-                  head=run.path / "backup" / "best_head.npz" if stage == "feature_extraction" else None),
+                  head=run.path / "checkpoint" / "best_head.npz" if stage == "feature_extraction" else None),
         *(writers if workers.is_first else []),
     ]  # fmt: skip
-    backup = (Checkpoint if workers.is_first else _OthersBackup)(run.path / "backup")
+    checkpoint = (Checkpoint if workers.is_first else _OthersCheckpoint)(run.path / "checkpoint")
     resumable = Resumable(
-        callbacks, model, backup, stage, steps, len(before), epochs, stop,
+        callbacks, model, checkpoint, stage, steps, len(before), epochs, stop,
         run.path / "tensorboard", config.checkpoint_steps, config.checkpoint_minutes,
     )  # fmt: skip
     epoch = resumable.epoch - len(before)
@@ -153,7 +154,7 @@ def _fit_stage(
         )  # fmt: skip
     finally:
         progress.close()
-    return resumable.backup.seconds
+    return resumable.checkpoint.seconds
 
 # %% ../nbs/11_training.ipynb #4d0e29b6
 def tune_head(
@@ -250,7 +251,7 @@ def _set_head(run: Run, model: keras.Model) -> dict:
 
 # %% ../nbs/11_training.ipynb #955d31ab
 def extract_features(
-    run: Run,  # Whose configuration says how; history, best model and backups go into its folder
+    run: Run,  # Whose configuration says how; history, best model and checkpoints go into its folder
     model: keras.Model,  # A classifier of `build_model`; its head is trained, its backbone is not touched
     training: DecodedSplit,  # Training photos at the run's image size
     validation: DecodedSplit,  # Validation photos at the run's image size
@@ -259,7 +260,7 @@ def extract_features(
 ):
     "Stage 1: train the head of `model` on the frozen backbone's features"
     config = run.config
-    if _backup_stage(run) == "fine_tuning":
+    if _checkpoint_stage(run) == "fine_tuning":
         return  # a resumed run that has this stage behind it
     freeze(model)
     extractor, head = split_model(model)
@@ -279,7 +280,7 @@ def extract_features(
         augment=False,
         epoch=epoch,
         step=step,
-        part=workers.shard,
+        shard=workers.shard,
     )
     _fit_stage(run, "feature_extraction", "Stage 1, feature extraction", head, model, batches, steps,
                evaluation_batches(checked, even_batch(len(checked), batch), workers.shard), config.feature_epochs,
@@ -305,14 +306,14 @@ def _search_once(run, model, seen, checked, workers):
         run.record(tune_head=broadcast(workers, found))
 
 
-def _backup_stage(run):
-    "The stage that the run's newest backup is from; None if there is none"
-    found = Checkpoint(run.path / "backup").load()
+def _checkpoint_stage(run):
+    "The stage that the run's newest checkpoint is from; None if there is none"
+    found = Checkpoint(run.path / "checkpoint").load()
     return found[0]["stage"] if found else None
 
 # %% ../nbs/11_training.ipynb #0bf52df4
 def fine_tune(
-    run: Run,  # Whose configuration says how; history, best model and backups go into its folder
+    run: Run,  # Whose configuration says how; history, best model and checkpoints go into its folder
     model: keras.Model,  # A classifier whose head is trained
     training: DecodedSplit,  # Training photos; larger than the run's image size if they are augmented
     validation: DecodedSplit,  # Validation photos at the run's image size
@@ -466,7 +467,7 @@ def train(
     config: Config | None,  # Every choice; may be None to resume with the run's own
     directory: str | Path,  # The run's folder
     overwrite: bool = False,  # Remove a run that is there already
-    resume: bool = False,  # Carry on with the run in `directory` from its last backup
+    resume: bool = False,  # Carry on with the run in `directory` from its last checkpoint
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
     devices: str = "1",  # How many of this machine's devices, or `all`
     workers: Workers = ALONE,  # Who trains together, from `join`; the first of them writes the run
@@ -474,7 +475,7 @@ def train(
     """Train both stages, or carry on with a training that was stopped.
 
     Raises `UserError` when the call, the data or a photo is wrong or another process trains in `directory`, and
-    `Interrupted` when the training was asked to stop (SIGTERM, Ctrl-C) and did so with a backup.
+    `Interrupted` when the training was asked to stop (SIGTERM, Ctrl-C) and did so with a checkpoint.
     """
     if workers.count > 1 and devices != "1":
         raise UserError(
@@ -523,7 +524,7 @@ def _train(config, directory, overwrite, resume, accept_changes, names, workers)
     else:
         run = Run.create(directory, config, overwrite, **facts)
     _keep_label_issues(run, decided["label_issues"])
-    message = f"Stopped, with a backup. {workers.advice}"
+    message = f"Stopped, with a checkpoint. {workers.advice}"
     with SharedStop(message, workers) if workers.count > 1 else GracefulShutdown(message) as stop:
         with _explained(run):
             run.record(distribution={"devices": len(names), "workers": workers.count})
@@ -536,7 +537,7 @@ def _train(config, directory, overwrite, resume, accept_changes, names, workers)
                     )
                 fine_tune(run, model, training, validation, stop, workers)
     run.record(seconds=_seconds_by_stage(run), complete=True)
-    Checkpoint(run.path / "backup").remove()
+    Checkpoint(run.path / "checkpoint").remove()
     return run
 
 # %% ../nbs/11_training.ipynb #32aaf9ae
@@ -567,10 +568,10 @@ def _explained(run: Run):
             ) from error
         reason = error.strerror or str(error).splitlines()[0][:200]
         place = f" ({error.filename})" if error.filename else ""
-        backup, best = Checkpoint(run.path / "backup"), run.model_path.exists()
-        kept = ["the last backup"] * (backup.newest.exists() or backup.previous.exists()) + [
-            "the best model so far"
-        ] * best
+        checkpoint, best = Checkpoint(run.path / "checkpoint"), run.model_path.exists()
+        kept = ["the last checkpoint"] * (
+            checkpoint.newest.exists() or checkpoint.previous.exists()
+        ) + ["the best model so far"] * best
         raise UserError(
             f"{reason}{place} while training into {run.path}. "
             + (f"Whole and kept there: {' and '.join(kept)}. " if kept else "Nothing was learnt yet. ")

@@ -33,18 +33,17 @@ APPENDIX = [
     for page in _PAGES
     if page.startswith("appendix/")
 ]
-BUDGET_SECONDS = 120  # For one notebook; beyond it, the summary says so
 
 
 def run(*command, cwd=ROOT, timeout=600, cold=False, **environment) -> subprocess.CompletedProcess:
     """Run a command with this environment's programs first on the path; returns its exit code and what it printed.
 
-    `cold`: as a person starts it; without, `warm.COMMANDS` are spared the import of TensorFlow.
+    `cold`: as a person starts it; without, `foodvision` is spared the import of TensorFlow.
     """
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", **environment}
     env["PATH"] = f"{BIN}{os.pathsep}{env['PATH']}"
     words = [str(word) for word in command]
-    if words[0] in warm.COMMANDS and not cold:
+    if words[0] == warm.COMMAND and not cold:
         return warm.run(words, cwd, env, timeout)
     return subprocess.run(words, cwd=cwd, env=env, timeout=timeout, capture_output=True, text=True)
 
@@ -102,38 +101,8 @@ def built_site(copy_of_sources) -> Path:
 
 
 def pytest_terminal_summary(terminalreporter):
-    "How long each notebook took, slowest first: the first thing to know when the tests become slow"
-    ended = [
-        report
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.stats.get(outcome, [])
-    ]
-    took = {
-        report.nodeid: dict(report.user_properties).get("seconds")
-        for report in ended
-        if report.when == "call"
-    }
-    notebooks = sorted(
-        ((name, seconds) for name, seconds in took.items() if seconds), key=lambda item: -item[1]
-    )
-    if notebooks:
-        terminalreporter.section("seconds for each notebook, while other tests run beside it")
-        for name, seconds in notebooks:
-            note = "  over budget" if seconds > BUDGET_SECONDS else ""
-            terminalreporter.write_line(
-                f"{seconds:6.0f}  {name.partition('[')[2].rstrip(']')}{note}"
-            )
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    "A file's tests stay together, as they share what they train; notebooks share nothing, and are half of the time"
-    from xdist.scheduler import LoadFileScheduling
-
-    class NotebooksApart(LoadFileScheduling):
-        def _split_scope(self, nodeid):
-            return (
-                nodeid if "test_notebooks.py::test_runs" in nodeid else super()._split_scope(nodeid)
-            )
-
-    return NotebooksApart(config, log)
+    "The measures of the notebooks, which `tests/measures.py` describes"
+    for report in terminalreporter.stats.get("passed", []):
+        if text := dict(report.user_properties).get("measures"):
+            terminalreporter.section("how the notebooks read")
+            terminalreporter.write_line(text)

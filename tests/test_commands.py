@@ -88,7 +88,7 @@ def test_a_run_is_complete(trained):
     kept = {path.name for path in folder.iterdir()}
     assert (
         kept >= {"config.json", "model.keras", "history.json", "tensorboard", "report"}
-        and "backup" not in kept
+        and "checkpoint" not in kept
     )
     metrics = json.loads((folder / "report" / "metrics.json").read_text())
     assert 0.34 < metrics["top_1"]["value"] <= 1  # three classes of different colours

@@ -189,7 +189,7 @@ def test_one_of_four_is_killed_two_are_stopped_and_one_carries_on(
     )  # as a terminal does: to the command and to whatever it started in its session
     said, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGINT and "Traceback" not in errors, errors
-    assert errors.count("Stopped, with a backup.") == 1 and said.count("Resuming") == 1, (
+    assert errors.count("Stopped, with a checkpoint.") == 1 and said.count("Resuming") == 1, (
         "only one worker speaks"
     )
     assert "Open to whoever can reach it" in said and said.count(f" of {socket.gethostname()}") == 2

@@ -45,7 +45,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stopped(home):
     "A run that was asked to stop after the first epoch of stage 2"
-    from foodvision import callbacks
+    from foodvision import callbacks, resume
     from foodvision.training import train
 
     config = Config(data=str(home / "photos"), backbone=str(home / "tiny.keras"), image_size=48, feature_epochs=1, batch_size=8,
@@ -58,7 +58,7 @@ def stopped(home):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks.BestModel, "on_epoch_end", on_epoch_end)
-        with pytest.raises(callbacks.Interrupted):
+        with pytest.raises(resume.Interrupted):
             train(config, home / "stopped")
     return home / "stopped"
 
@@ -69,9 +69,10 @@ def copy(stopped, tmp_path):
 
 
 def test_a_resumed_run_is_calibrated_anew(copy, capsys):
+    from foodvision.calibration import load_calibration
     from foodvision.export import model_card
     from foodvision.inference import Classifier
-    from foodvision.metrics import evaluate, load_calibration
+    from foodvision.report import evaluate
     from foodvision.training import train
 
     first = evaluate(copy)
@@ -98,7 +99,8 @@ def test_a_resumed_run_is_calibrated_anew(copy, capsys):
 
 def test_a_stale_calibration_is_not_used_even_if_nobody_dropped_it(copy):
     "A model file that is another one, put there by whatever means"
-    from foodvision.metrics import calibrate, evaluate, load_calibration
+    from foodvision.calibration import calibrate, load_calibration
+    from foodvision.report import evaluate
 
     fitted = calibrate(copy)
     with open(copy / "model.keras", "ab") as file:
@@ -110,7 +112,7 @@ def test_a_stale_calibration_is_not_used_even_if_nobody_dropped_it(copy):
 
 def test_other_photos_decide_nothing(copy, home, tmp_path, foodvision):
     "A first look at other photos, mislabelled ones, of some classes: all are measured, and none is fitted on"
-    from foodvision.metrics import calibrate, load_calibration
+    from foodvision.calibration import calibrate, load_calibration
 
     for is_class, shows in (("pizza", "sushi"), ("sushi", "pizza")):
         (tmp_path / "other" / is_class).mkdir(parents=True)
@@ -161,7 +163,7 @@ def test_its_own_photos_are_known_wherever_they_are(copy, home, tmp_path, foodvi
 
 
 def test_a_report_empties_no_folder(copy, tmp_path):
-    from foodvision.metrics import evaluate
+    from foodvision.report import evaluate
     from foodvision.run import UserError
 
     thesis = tmp_path / "thesis"
@@ -177,9 +179,9 @@ def test_a_report_empties_no_folder(copy, tmp_path):
     assert (tmp_path / "mine" / "report.md").read_text() == "my own report"
 
 
-@pytest.mark.parametrize("format", ["hub", "light", "web"])
+@pytest.mark.parametrize("format", ["hub", "compact", "web"])
 def test_exports_carry_a_calibration_that_is_their_own(copy, tmp_path, foodvision, format):
-    from foodvision.metrics import calibrate, load_calibration
+    from foodvision.calibration import calibrate, load_calibration
     from foodvision.predictor import checksum
 
     out = tmp_path / "out"
@@ -208,14 +210,15 @@ def test_exports_carry_a_calibration_that_is_their_own(copy, tmp_path, foodvisio
 
 
 def test_an_export_empties_no_folder(copy, tmp_path, foodvision):
-    from foodvision.metrics import calibrate
+    from foodvision.calibration import calibrate
 
     calibrate(copy)
     for _ in range(2):
-        done = foodvision("export", copy, "--format", "light", "--out", tmp_path / "light")
+        done = foodvision("export", copy, "--format", "compact", "--out", tmp_path / "compact")
         assert done.returncode == 0, done.stderr
-        (tmp_path / "light" / "notes.txt").write_text("mine")
+        (tmp_path / "compact" / "notes.txt").write_text("mine")
     assert (
-        foodvision("export", copy, "--format", "light", "--out", tmp_path / "light").returncode == 0
+        foodvision("export", copy, "--format", "compact", "--out", tmp_path / "compact").returncode
+        == 0
     )
-    assert (tmp_path / "light" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "compact" / "notes.txt").read_text() == "mine"

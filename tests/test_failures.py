@@ -129,10 +129,10 @@ def stopped(training, tmp_path_factory):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert code == 128 + signal.SIGTERM, err[-2000:]
-    assert {path.name for path in (folder / "backup").iterdir()} == {
+    assert {path.name for path in (folder / "checkpoint").iterdir()} == {
         "best_head.npz",
-        "newest.backup",
-        "previous.backup",
+        "newest.checkpoint",
+        "previous.checkpoint",
     }
     return folder
 
@@ -145,14 +145,14 @@ def interrupted(stopped, tmp_path):
 
 def assert_sound(folder):
     "No half-written file; whatever stands there can be read"
-    from foodvision.callbacks import Checkpoint
     from foodvision.model import load_model
+    from foodvision.resume import Checkpoint
 
     assert not [path for path in folder.rglob(".*")]
     run = Run.open(folder)
-    rows, held = run.history, Checkpoint(folder / "backup").load()
-    if list((folder / "backup").glob("*.backup")):
-        assert held and not list((folder / "backup").glob("*.damaged"))
+    rows, held = run.history, Checkpoint(folder / "checkpoint").load()
+    if list((folder / "checkpoint").glob("*.checkpoint")):
+        assert held and not list((folder / "checkpoint").glob("*.damaged"))
     if any(np.isfinite(row["val_loss"]) for row in rows[:-1]):
         assert load_model(run.model_path).count_params() > 0
 
@@ -180,7 +180,9 @@ def test_disk_full(training, tmp_path, kilobytes):
         said = refused(1, *training, "--checkpoint-steps", 1, "--run", disk / "run")
         assert said.startswith("foodvision: No space left on device")
         assert said.endswith(f"carry on with: foodvision train --resume {disk / 'run'}")
-        assert ("the last backup" in said) == (disk / "run" / "backup" / "newest.backup").exists()
+        assert ("the last checkpoint" in said) == (
+            disk / "run" / "checkpoint" / "newest.checkpoint"
+        ).exists()
         assert ("the best model" in said) == (disk / "run" / "model.keras").exists()
         assert_sound(disk / "run")
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
@@ -218,7 +220,9 @@ def test_read_only_run_on_resume(interrupted):
         with mounted(interrupted, "--bind", str(interrupted)):
             subprocess.run(["mount", "-o", "remount,ro,bind", str(interrupted)], check=True)
             said = refused(1, "train", "--resume", interrupted)
-            assert "Read-only file system" in said and "the last backup and the best model" in said
+            assert (
+                "Read-only file system" in said and "the last checkpoint and the best model" in said
+            )
     assert held() == before
     assert_sound(interrupted)
 
@@ -327,7 +331,7 @@ def measured(stopped, tmp_path_factory):
     "A run with every fact there is: stopped in stage 2, its head's settings searched for, evaluated"
     folder = shutil.copytree(stopped, tmp_path_factory.mktemp("measured") / "run")
     settings = {"learning_rate": 0.002, "weight_decay": 0.1, "dropout": 0.2}
-    light = {name: Run.open("food101").info[name] for name in ("measured", "light")}
+    light = {name: Run.open("food101").info[name] for name in ("measured", "compact")}
     change(
         folder,
         config__fine_tune_epochs=2,
@@ -368,7 +372,7 @@ def test_a_run_is_read_or_refused_whatever_is_damaged(measured, tmp_path):
     assert count > 1500
 
 
-SPARE = ("created policy device threads parameters distribution seconds tune_head measured light accepted_changes "
+SPARE = ("created policy device threads parameters distribution seconds tune_head measured compact accepted_changes "
          "temperature threshold").split()  # fmt: skip
 
 
@@ -479,25 +483,25 @@ def test_other_classes_on_resume(interrupted, tmp_path, photos):
     assert "classes" in refused(2, "train", "--resume", interrupted, "--accept-changes")
 
 
-def test_truncated_backup(interrupted):
+def test_truncated_checkpoint(interrupted):
     "The one before is used, and said"
     change(interrupted, config__fine_tune_epochs=5)
-    newest = interrupted / "backup" / "newest.backup"
+    newest = interrupted / "checkpoint" / "newest.checkpoint"
     os.truncate(newest, newest.stat().st_size // 2)
     code, out, err = command("train", "--resume", interrupted, "--no-evaluate")
     assert code == 0, err[-2000:]
-    assert out.count("newest.backup is damaged") == 1 and "No whole backup" not in out
+    assert out.count("newest.checkpoint is damaged") == 1 and "No whole checkpoint" not in out
     assert [row["epoch"] for row in Run.open(interrupted).history] == list(range(1, 8))
 
 
-def test_no_whole_backup(interrupted):
+def test_no_whole_checkpoint(interrupted):
     "Both are damaged: it begins again, and says so"
     change(interrupted, config__fine_tune_epochs=1)
-    for path in (interrupted / "backup").iterdir():
+    for path in (interrupted / "checkpoint").iterdir():
         path.write_bytes(b"")
     code, out, err = command("train", "--resume", interrupted, "--no-evaluate")
     assert code == 0, err[-2000:]
-    assert "No whole backup is left; starting again from the beginning." in out
+    assert "No whole checkpoint is left; starting again from the beginning." in out
     assert [row["epoch"] for row in Run.open(interrupted).history] == [1, 2, 3]
     assert_sound(interrupted)
 
@@ -633,17 +637,17 @@ def test_hostile_weights(training, tmp_path):
     assert not (tmp_path / "harm").exists() and not (tmp_path / "new").exists()
 
 
-def test_hostile_backup(interrupted, tmp_path):
-    "A pickle with the right checksum in the place of a backup"
+def test_hostile_checkpoint(interrupted, tmp_path):
+    "A pickle with the right checksum in the place of a checkpoint"
     import hashlib
 
     content = io.BytesIO()
     np.savez(content, state=np.array(Harm(tmp_path / "harm"), dtype=object), array_0=np.zeros(1))
-    for path in (interrupted / "backup").iterdir():
+    for path in (interrupted / "checkpoint").iterdir():
         path.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
     change(interrupted, config__fine_tune_epochs=1)
     code, out, err = command("train", "--resume", interrupted, "--no-evaluate")
-    assert code == 0 and "No whole backup is left" in out, err[-2000:]
+    assert code == 0 and "No whole checkpoint is left" in out, err[-2000:]
     assert not (tmp_path / "harm").exists()
 
 

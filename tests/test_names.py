@@ -230,13 +230,13 @@ def test_every_export_has_the_names(trained, photos, foodvision, classifier):
         assert ExportedModel(path).predict(photos / "🍕" / "7.png", top=1)[0].best == expected.best
     with zipfile.ZipFile(trained / "exports" / "litert.tflite") as archive:
         assert archive.read("labels.txt").decode().splitlines() == classifier.class_names
-    for format in ("hub", "light"):
+    for format in ("hub", "compact"):
         foodvision("export", trained, "--format", format)
         assert Run.open(trained / "exports" / format).class_names == classifier.class_names
         assert r"\$5\_or\_\$10" in (trained / "exports" / format / "README.md").read_text(
             encoding="utf-8"
         )
-    assert Classifier.load(trained / "exports" / "light").predict(photos / "🍕" / "7.png")
+    assert Classifier.load(trained / "exports" / "compact").predict(photos / "🍕" / "7.png")
 
 
 def test_the_app_shows_the_names(classifier, photos):
@@ -256,12 +256,12 @@ def test_the_app_shows_the_names(classifier, photos):
 
 
 def test_the_web_page_shows_the_names(trained, photos, foodvision, classifier):
-    if not (trained / "exports" / "light").exists():
-        foodvision("export", trained, "--format", "light")
+    if not (trained / "exports" / "compact").exists():
+        foodvision("export", trained, "--format", "compact")
     out = trained.parent / "page"
     foodvision(
-        "export", trained / "exports" / "light", "--format", "web", "--out", out
-    )  # the light model is made once
+        "export", trained / "exports" / "compact", "--format", "web", "--out", out
+    )  # the compact model is made once
     assert (
         json.loads((out / "facts.json").read_text(encoding="utf-8"))["classes"]
         == classifier.class_names

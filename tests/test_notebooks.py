@@ -1,13 +1,13 @@
-"Each notebook runs from top to bottom, and reads as the project's notebooks are meant to read"
+"Each notebook reads as the project's notebooks are meant to read; that it runs is what `nbdev_test` tests"
 
 import ast
 import itertools
 import json
 import re
-import time
 
 import pytest
-from conftest import CHAPTERS, NOTEBOOKS, ROOT, run
+from conftest import CHAPTERS, NOTEBOOKS, ROOT
+from measures import MEASURES, Cell, code_cells, read, table
 
 LONGEST_CELL = (
     45  # Lines of code; a class cannot be split over cells, so its methods are measured instead
@@ -17,39 +17,6 @@ LONGEST_LINE = 140  # Columns
 BYTES, PICTURES = 200_000, 4  # Saved outputs of one notebook
 
 
-@pytest.mark.parametrize(
-    "notebook", NOTEBOOKS[::-1], ids=str
-)  # the tutorials first: a long one must not run last, alone
-def test_runs(notebook, offline, record_property):
-    "Every cell, as `nbdev_test` runs them, in a process of its own"
-    started = time.monotonic()
-    done = run(
-        "nbdev_test", "--path", f"nbs/{notebook}", "--n_workers", "0", timeout=900, **offline
-    )
-    record_property("seconds", time.monotonic() - started)
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
-
-
-class Cell:
-    "A code cell: its directives, its code, and its top-level statements"
-
-    def __init__(self, cell: dict):
-        self.source = "".join(cell["source"])
-        self.directives = set(re.findall(r"^#\|\s*(\w+)", self.source, re.M))
-        self.code = re.sub(r"^#\|.*\n?", "", self.source, flags=re.M).strip()
-        self.exported = bool(self.directives & {"export", "exports", "exporti"})
-        self.runs = not re.search(r"^#\|\s*eval:\s*false", self.source, re.M)
-        self.hidden = "hide" in self.directives or bool(
-            re.search(r"^#\|\s*include:\s*false", self.source, re.M)
-        )
-        self.body = ast.parse(re.sub(r"^\s*[%!].*$", "", self.code, flags=re.M)).body
-        self.outputs = cell["outputs"]
-
-    def nodes(self, kind) -> list:
-        "Every part of the code that is of a kind, however deep"
-        return [node for node in ast.walk(ast.Module(self.body, [])) if isinstance(node, kind)]
-
-
 @pytest.fixture(params=NOTEBOOKS, ids=str, scope="module")
 def book(request) -> dict:
     return json.loads((ROOT / "nbs" / request.param).read_text(encoding="utf-8"))
@@ -57,7 +24,7 @@ def book(request) -> dict:
 
 @pytest.fixture
 def cells(book) -> list[Cell]:
-    return [Cell(cell) for cell in book["cells"] if cell["cell_type"] == "code"]
+    return code_cells(book)
 
 
 def test_opens_with_a_title_and_a_promise(book):
@@ -233,3 +200,58 @@ def test_a_chapter_leads_to_the_next():
             "".join(cell["source"]) for cell in reversed(cells) if cell["cell_type"] == "markdown"
         )
         assert f"]({following})" in last, f"{here} ends without a link to {following}"
+
+
+@pytest.fixture(scope="module")
+def books() -> dict:
+    return read()
+
+
+def test_the_measures_of_all_notebooks(books, record_property):
+    "Prints the table at the end of the tests; what the notebooks meet already is asserted"
+    record_property("measures", "\n".join(table(books)))
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.name)
+def test_measure(measure, books):
+    if not measure.enforced:
+        pytest.skip(f"not asserted yet: {measure.of(books):{measure.form}}")
+    assert measure.holds(books), (measure.of(books), *measure.places(books))
+
+
+def made_up(*cells: str) -> dict:
+    "One notebook of code cells"
+    book = {"cells": [{"cell_type": "code", "source": source, "outputs": []} for source in cells]}
+    return {"made_up.ipynb": code_cells(book)}
+
+
+def lines(count: int, name="f") -> str:
+    "An exported function of so many lines"
+    return f"#| export\ndef {name}():\n" + "    x = 1\n" * (count - 1)
+
+
+@pytest.mark.parametrize(
+    "measure, good, bad",
+    [
+        ("exported cells over 30 lines, percent", [lines(30)], [lines(31)]),
+        ("exported cells over 40 lines", [lines(40)], [lines(41)]),
+        ("lines of a code cell, median", ["f()\n" * 5] * 3, ["f()\n" * 6] * 3),
+        ("lines of a code cell, 90th percentile", ["f()\n" * 15] * 10, ["f()\n" * 16] * 10),
+        ("exported lines of a module, median", [lines(200)], [lines(201)]),
+        ("exported lines of a module, largest", [lines(350)], [lines(351)]),
+        ("private names to one public function or class", [lines(2), "#| export\n_A = 1"], [lines(2), "#| export\n_A = _B = 1"]),
+        ("visible lines to one exported line", [lines(10), "f()\n" * 7], [lines(10), "f()\n" * 6]),
+        ("visible lines to one exported line", [lines(10), "f()\n" * 7], [lines(10), "#| hide\n" + "f()\n" * 7]),
+        ("exported cells seen at work within two cells, percent", [lines(2), "1", "f()"], [lines(2), "1", "1", "f()"]),
+        ("private names imported from another module", ["from foodvision.run import a"], ["from foodvision.run import _a"]),
+        ("runs of more than three exported cells", [lines(2)] * 3 + ["f()"] + [lines(2)], [lines(2)] * 3 + ["#| hide\nf()"] + [lines(2)]),
+    ],
+)  # fmt: skip
+def test_a_measure_can_fail(measure, good, bad):
+    [found] = [each for each in MEASURES if each.name == measure]
+    assert found.holds(made_up(*good)) and not found.holds(made_up(*bad))
+
+
+def test_every_measure_is_seen_to_fail():
+    [mark] = test_a_measure_can_fail.pytestmark
+    assert {case[0] for case in mark.args[1]} == {measure.name for measure in MEASURES}

@@ -38,13 +38,14 @@ def test_wheel_holds_the_package_and_nothing_else(built):
         f"foodvision/pretrained/food101/{path.name}"
         for path in (ROOT / "foodvision" / "pretrained" / "food101").iterdir()
     }
-    page = {
+    files = {
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "foodvision" / "page").rglob("*")
+        for folder in ("page", "templates")
+        for path in (ROOT / "foodvision" / folder).rglob("*")
         if path.is_file()
     }
     inside = {name for name in names if ".dist-info/" not in name}
-    assert inside == modules | food101 | page | {"foodvision/py.typed"}
+    assert inside == modules | food101 | files | {"foodvision/py.typed"}
     assert {
         "foodvision/pretrained/food101/model.tflite",
         "foodvision/pretrained/food101/README.md",

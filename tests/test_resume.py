@@ -129,12 +129,12 @@ def test_killed_at_random_moments(start, untouched, tmp_path, seed):
     assert process.returncode == 0, errors
     assert kills >= min(KILLS, 10)
     assert_equal_runs(untouched, folder)
-    assert not (folder / "backup").exists()
+    assert not (folder / "checkpoint").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop(start, untouched, tmp_path, number):
-    "SIGTERM and Ctrl-C: a backup, the customary exit code, and the command that carries on"
+    "SIGTERM and Ctrl-C: a checkpoint, the customary exit code, and the command that carries on"
     process, said = start(tmp_path / "run"), ""
     while "Stage 2" not in said and process.poll() is None:
         said += process.stderr.read(1)
@@ -194,7 +194,7 @@ def few_photos(tmp_path_factory):
 def copied_at_every_change(monkeypatch, config, folder, to):
     """Train, and return copies of the run's folder, one before each change of a file.
 
-    Of the three renames of a backup only the first is among them; the chapter on callbacks tries
+    Of the three renames of a checkpoint only the first is among them; the chapter on callbacks tries
     the others.
     """
     from foodvision.training import train
@@ -219,10 +219,10 @@ def copied_at_every_change(monkeypatch, config, folder, to):
 
 
 def everything(folder):
-    "History, TensorBoard, what callbacks remember, best model, and all arrays of the last backup"
-    from foodvision.callbacks import Checkpoint
+    "History, TensorBoard, what callbacks remember, best model, and all arrays of the last checkpoint"
+    from foodvision.resume import Checkpoint
 
-    state, arrays = Checkpoint(folder / "backup").load()
+    state, arrays = Checkpoint(folder / "checkpoint").load()
     timed = ("rows", "seconds_before")
     remembered = [{name: value for name, value in one.items() if name not in timed}
                   for one in state["callbacks"]]  # fmt: skip
@@ -241,7 +241,7 @@ def differences(one, other):
 @pytest.mark.parametrize("decided", DECIDED)
 def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp_path, monkeypatch):
     from foodvision import training
-    from foodvision.callbacks import Checkpoint
+    from foodvision.resume import Checkpoint
     from foodvision.run import Config, Run
 
     search = training.tune_head

@@ -17,8 +17,8 @@ from PIL import Image
 from test_benchmarks import TINY_BACKBONE
 
 from foodvision.drawing import SAMPLE_CLASSES, draw_dish
+from foodvision.drawing_ood import draw_out_of_distribution
 from foodvision.inference import Classifier
-from foodvision.metrics import draw_out_of_distribution
 
 SIZES = {"desktop": (1100, 900), "phone": (390, 844)}
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"]
@@ -162,7 +162,7 @@ def pizza() -> bytes:
     return encoded(draw_dish("pizza", 200_001, (700, 500)), quality=92)
 
 
-def test_it_is_light(folder):
+def test_it_is_compact(folder):
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 15e6
     assert not [

@@ -8,7 +8,7 @@
 #SBATCH --signal=TERM@180
 #SBATCH --requeue
 # Two machines of four GPUs, one worker for each GPU. Three minutes before the time is up every worker gets SIGTERM;
-# they stop after the same step, with a backup, and the job, when it is queued again, carries on from there.
+# they stop after the same step, with a checkpoint, and the job, when it is queued again, carries on from there.
 set -euo pipefail
 
 run=runs/food101
