@@ -392,7 +392,7 @@ def _export_light(run, out, data):
 
 def _export_web(run, out, data):
     "Write a page on which a run answers in the visitor's browser"
-    if (opened := Run.open(run)).require_model(compact=True) != opened.compact_path:
+    if require_model(opened := Run.open(run), compact=True) != opened.compact_path:
         _import_tensorflow()
     from foodvision.web import export_web
 
