@@ -23,7 +23,8 @@ from tqdm.contrib.concurrent import thread_map
 
 from .data import Split
 from .preprocessing import BadImage, augment_image, decode_image
-from .run import UserError, cache_folder
+from .errors import UserError
+from .files import cache_folder
 
 # %% ../nbs/04_pipeline.ipynb #9dca2a36
 @dataclass(frozen=True)

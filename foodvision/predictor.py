@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from .preprocessing import center_crop, decode_image
-from .run import Run, UserError, suppress_output
+from .errors import UserError
+from .run import Run, require_model
+from .system import suppress_output
 
 # %% ../nbs/12_predictor.ipynb #367b3576
 def checksum(
@@ -31,7 +33,7 @@ def _check_files(run: Run):
         path = run.path / name
         if not path.is_file() or checksum(path) != known:
             again = "Install foodvision again: pip install --force-reinstall --no-deps foodvision"
-            mend = again if run.is_shipped else "Export or copy it again"
+            mend = again if run.is_pretrained else "Export or copy it again"
             raise UserError(f"{path} is damaged: it is not what was written (checksum). {mend}", 1)
 
 # %% ../nbs/12_predictor.ipynb #c8cc5bdb
@@ -44,7 +46,7 @@ class LiteRTPredictor:
         threads: int = 0,  # Threads to compute with; 0 for as many as there are cores
     ):
         run = run if isinstance(run, Run) else Run.open(run)
-        path = run.require_model(compact=True)
+        path = require_model(run, compact=True)
         _check_files(run)
         self.middle = bool(
             run.info.get("compact", {}).get("middle")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .run import UserError
+from .errors import UserError
 
 # %% ../nbs/03_preprocessing.ipynb #5a88ba1b
 class BadImage(UserError):
