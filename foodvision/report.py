@@ -40,7 +40,7 @@ from foodvision.calibration import (
     plot_risk_coverage,
     risk_coverage,
 )
-from .data import PhotoData
+from .data import PhotoData, photo_sizes
 from foodvision.metrics import (
     _MANY,
     _MOST,
@@ -182,7 +182,7 @@ def _describe(run, data, part, decoded, model=None):
         how = [
             f"Every answer comes from the LiteRT file, which sees {seen} photo at {model.side} pixels."
         ]
-    sizes = data.splits[part].photo_sizes()
+    sizes = photo_sizes(data.splits[part])
     width, height = (int(side) for side in np.median(sizes, 0)) if len(sizes) else (0, 0)
     counts = {name: len(split) for name, split in data.splits.items()}
     trained_on = run.info.get("data", {})
