@@ -4,22 +4,19 @@
 
 # %% auto #0
 __all__ = ['PUBLISHED', 'FILES', 'measure_accuracy', 'measure_confidence', 'describe_data', 'describe_run', 'size_sentence',
-           'Plot', 'draw_png', 'confusion_svg', 'report_plots', 'photo_items', 'report_pages', 'is_report',
-           'report_folder', 'replace_files', 'write_predictions', 'evaluate', 'write_report']
+           'report_pages', 'is_report', 'report_folder', 'replace_files', 'write_predictions', 'evaluate',
+           'write_report']
 
 # %% ../nbs/appendix/report.ipynb #54042ef6
-import io
 import json
 import os
 import re
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from markupsafe import Markup
 from foodvision.calibration import (
     _calibrate,
     _data_for,
@@ -30,46 +27,38 @@ from foodvision.calibration import (
     _own_photos,
     _predict,
     _scores_of,
-    _square,
     auroc,
     calibration_error,
     confidence_scores,
     expected_calibration_error_by_chance,
     is_sure,
     load_calibration,
-    plot_reliability,
-    plot_risk_coverage,
     risk_coverage,
 )
 from .data import PhotoData, Split
 from foodvision.metrics import (
+    Predictions,
     _MANY,
     _MOST,
-    _confusions,
     _shown,
-    _words,
-    Predictions,
     most_confused,
     per_class_report,
-    plot_confusion,
     top_k_accuracy,
     top_losses,
 )
-from .predictor import LiteRTPredictor, _heat_cells, _heat_maps, overlay
-from .preprocessing import decode_image
+from .pictures import Plot, photo_items, report_plots
+from .predictor import LiteRTPredictor, _heat_cells
 from foodvision.run import (
     Run,
     UserError,
     displayed,
     merge_folder,
     package_versions,
-    shortened,
     write_csv,
     write_json,
     write_text,
 )
-from .templates import data_url, percent, render
-from .training import plot_history
+from .templates import percent, render
 
 # %% ../nbs/appendix/report.ipynb #f770bf6e
 def measure_accuracy(
@@ -195,137 +184,6 @@ def size_sentence(
         return f"{name}, as they are"
     way = "up " if size > max(width, height) else "down " if size < min(width, height) else ""
     return f"{name}, scaled {way}to {size}"
-
-# %% ../nbs/appendix/report.ipynb #127a2ffc
-@dataclass
-class Plot:
-    "A picture of the report"
-
-    name: str  # Of its file, without suffix
-    text: str  # What one sees on it
-    light: bytes  # PNG on light ground
-    dark: bytes  # PNG on dark ground
-    width: int  # Pixels of the page below which it is not shrunk
-    svg: str = ""  # Shown in the page in place of the PNG
-
-
-def draw_png(
-    draw,  # Function that draws with Matplotlib and gives back a figure, axes, or several axes
-    dark: bool = False,  # Light ink on dark ground
-) -> bytes:
-    "A plot as the bytes of a PNG"
-    import matplotlib.pyplot as plt
-
-    paper, ink = ("#171b22", "#d5dae3") if dark else ("#ffffff", "#222833")
-    inked = (
-        "text.color",
-        "axes.labelcolor",
-        "axes.edgecolor",
-        "xtick.color",
-        "ytick.color",
-        "grid.color",
-    )
-    papers = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
-    colours: dict = {**dict.fromkeys(inked, ink), **dict.fromkeys(papers, paper), "font.size": 9}
-    with plt.rc_context(colours), io.BytesIO() as file:
-        drawn = np.ravel(draw())[0]
-        figure = getattr(drawn, "figure", drawn)
-        figure.savefig(file, format="png", dpi=110)
-        plt.close(figure)
-        return file.getvalue()
-
-# %% ../nbs/appendix/report.ipynb #5be2d460
-def confusion_svg(
-    predictions: Predictions,  # Of the photos to measure on
-    text: str,  # What one sees on it
-) -> Markup:  # An `svg` element
-    "The confusion matrix for the page"
-    photos, share, order = _confusions(predictions)
-    names = [_words(predictions.class_names[i]) for i in order]
-    cell, letter = (9.5, 8.6) if len(order) > _MANY else (36, 13)
-    short = [shortened(name, 32) for name in names]
-    margin, side = round(8 + 0.55 * letter * max(map(len, short)), 1), cell * len(order)
-    wrong = np.where(np.eye(len(order), dtype=bool), 0, share[np.ix_(order, order)])
-    squares = []
-    for row, column in np.argwhere(photos[np.ix_(order, order)]):
-        true, guess, right = order[row], order[column], row == column
-        part, count = float(share[true, guess]), photos[true, guess]
-        what = (
-            f"{names[row]}, recognised" if right else f"{names[row]} predicted as {names[column]}"
-        )
-        strength = part if right else part / max(0.2, wrong.max())
-        squares.append({
-            "x": round(margin + cell * column, 1), "y": round(margin + cell * row, 1), "right": right,
-            "opacity": round(max(0.05, strength), 2), "number": f"{100 * part:.0f}",
-            "title": f"{what}: {count} of {photos[true].sum()} photos, {percent(part, 0)}",
-        })  # fmt: skip
-    size = round(margin + side + 1)
-    lines = [round(margin + cell * i, 1) for i in range(len(order) + 1)]
-    return Markup(render("confusion.html", squares=squares, names=short, text=text, lines=lines, cell=cell, letter=letter,
-                         margin=margin, side=side, width=size, height=round(size + margin * (len(order) > _MANY))))  # fmt: skip
-
-# %% ../nbs/appendix/report.ipynb #15a1c0e3
-def report_plots(
-    run: Run,  # With its history
-    predictions: Predictions,  # Of the photos to measure on
-    temperature: float,  # Divides the logits
-    threshold: dict,  # What `fit_threshold` gave
-) -> dict[str, Plot]:
-    "The plots of a report by name"
-    per_class = per_class_report(predictions)
-    best, worst = (_words(per_class[i]["class"]) for i in (-1, 0))
-    before, after = (percent(calibration_error(predictions, t)) for t in (1.0, temperature))
-    plots: dict = {
-        "confusion": (lambda: plot_confusion(predictions),
-            f"Confusion matrix of {_shown(len(predictions.class_names))}; {best} is recognised best, {worst} worst"),
-        "reliability": (lambda: plot_reliability(predictions, temperature),
-            f"Reliability diagram; calibration error {before} as trained, {after} after the temperature"),
-        "risk_coverage": (lambda: plot_risk_coverage(predictions, temperature, threshold),
-            f"Risk-coverage curves; {percent(1 - predictions.correct.mean())} wrong when every photo is answered"),
-    }  # fmt: skip
-    if run.history:
-        reached = f"{percent(run.history[-1]['val_accuracy'])} after epoch {len(run.history)}"
-        text = f"Loss and accuracy by epoch; validation accuracy {reached}"
-        plots["learning_curves"] = (lambda: plot_history(run), text)
-    made = {}
-    for name, (draw, text) in plots.items():
-        light, dark = draw_png(draw), b"" if name == "confusion" else draw_png(draw, dark=True)
-        width = round(0.7 * Image.open(io.BytesIO(light)).width)
-        made[name] = Plot(name, text, light, dark, width)
-    made["confusion"].svg = confusion_svg(predictions, plots["confusion"][1])
-    return made
-
-# %% ../nbs/appendix/report.ipynb #ab6b5cc2
-def photo_items(
-    predictions: Predictions,  # Of the split's photos
-    split: Split,  # The photos
-    positions: list[int],  # Which of the predictions to show
-    temperature: float,  # Divides the logits
-    model=None,  # What made the predictions, to draw heat maps; without it there are none
-) -> list[dict]:  # `photo` and `heat` (None without a model) as data URLs, `name`, `caption`
-    "Photos for the page, each with what was predicted"
-    places = {name: i for i, name in enumerate(split.names)}
-    chosen = [places[predictions.names[position]] for position in positions]
-    guesses, sure = predictions.ranked(1)[:, 0], predictions.probabilities(temperature).max(1)
-    heats = [None] * len(chosen)
-    if model is not None and chosen:
-        squares = np.stack([_square(model, split.read(i), split.names[i]) for i in chosen])
-        heats = _heat_maps(model, squares, guesses[positions])
-    items = []
-    for i, position, heat in zip(chosen, positions, heats):
-        view = model.seen if isinstance(model, LiteRTPredictor) else decode_image
-        photo = Image.fromarray(view(split.read(i), name=split.names[i]))
-        photo.thumbnail((200, 200))
-        true, guess = (
-            _words(predictions.class_names[label])
-            for label in (predictions.labels[position], guesses[position])
-        )
-        items.append({
-            "photo": data_url(photo), "name": str(predictions.names[position]),
-            "heat": None if heat is None else data_url(Image.fromarray(overlay(np.asarray(photo), heat))),
-            "caption": f"{true}, predicted as {guess} ({percent(sure[position], 0)})",
-        })  # fmt: skip
-    return items
 
 # %% ../nbs/appendix/report.ipynb #f732fb1e
 PUBLISHED = [  # who, top-1, top-5, measured on
