@@ -18,14 +18,15 @@ import numpy as np
 from PIL import Image
 from scipy.special import softmax
 from tqdm.auto import tqdm
-
 from .data import PhotoData
+from .errors import UserError
 from .features import FrozenModel, backbone_features
+from .files import write_csv, write_text
 from .model import build_model, freeze, split_model
 from .pipeline import DecodedSplit, decode_split
 from .precision import choose_policy
 from .preprocessing import BadImage, decode_image
-from .run import Config, UserError, write_csv, write_text
+from .run import Config
 from .templates import data_url, percent, render
 from .training import _fit_head
 

@@ -25,9 +25,10 @@ from foodvision.metrics import (
     per_class_report,
     plot_confusion,
 )
+from .names import shortened
 from .predictor import LiteRTPredictor, _heat_maps, overlay
 from .preprocessing import decode_image
-from .run import Run, shortened
+from .run import Run
 from .templates import data_url, percent, render
 from .training import plot_history
 

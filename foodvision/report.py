@@ -36,6 +36,8 @@ from foodvision.calibration import (
     risk_coverage,
 )
 from .data import PhotoData, Split
+from .errors import UserError
+from .files import merge_folder, write_csv, write_json, write_text
 from foodvision.metrics import (
     Predictions,
     _MANY,
@@ -46,18 +48,11 @@ from foodvision.metrics import (
     top_k_accuracy,
     top_losses,
 )
+from .names import displayed
 from .pictures import Plot, photo_items, report_plots
 from .predictor import LiteRTPredictor, _heat_cells
-from foodvision.run import (
-    Run,
-    UserError,
-    displayed,
-    merge_folder,
-    package_versions,
-    write_csv,
-    write_json,
-    write_text,
-)
+from .run import Run, require_model
+from .system import package_versions
 from .templates import percent, render
 
 # %% ../nbs/appendix/report.ipynb #f770bf6e
@@ -238,7 +233,7 @@ def report_folder(
 ) -> Path:
     "Where a report goes; `UserError` if it would replace a file that is not of a report"
     own = [] if _is_own(run, data) else [re.sub(r"\W+", "-", data.name)]
-    home = Path(f"{run.path.name}-reports") if run.is_shipped else run.path
+    home = Path(f"{run.path.name}-reports") if run.is_pretrained else run.path
     name = "-".join(["report", *own, *([] if split == "test" else [split])])
     folder = Path(folder or home / name)
     if folder.exists() and not folder.is_dir():
@@ -309,7 +304,7 @@ def evaluate(
     if out_of_distribution is not None and not Path(out_of_distribution).is_dir():
         raise UserError(f"No folder with photos of other things at {out_of_distribution}")
     run = run if isinstance(run, Run) else Run.open(run)
-    run.require_model(compact=True)
+    require_model(run, compact=True)
     data = _data_for(run, data)
     folder = report_folder(run, data, split, folder)
     model, weights = _load(run)
