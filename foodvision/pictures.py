@@ -9,7 +9,6 @@ __all__ = ['Plot', 'draw_png', 'confusion_svg', 'report_plots', 'photo_items']
 import io
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
