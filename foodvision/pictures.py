@@ -7,7 +7,6 @@ __all__ = ['Plot', 'draw_png', 'confusion_svg', 'report_plots', 'photo_items']
 
 # %% ../nbs/appendix/pictures.ipynb #89609ff8
 import io
-import re
 from dataclasses import dataclass
 
 import numpy as np
