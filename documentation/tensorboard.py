@@ -1,7 +1,7 @@
-"""Take nbs/images/tensorboard.png, TensorBoard's page on the logs of a run: python -m documentation.tensorboard
+"""Take nbs/images/tensorboard.png, TensorBoard's page on logs of runs: python -m documentation.tensorboard [FOLDER]
 
-It trains the run of the tutorial `food_vision_big`, starts TensorBoard on its logs, and opens the page in the Chromium
-of this machine.
+Without a folder of runs it trains those of the tutorial `food_vision_big`. TensorBoard is started on their logs, and
+its page is opened in the Chromium of this machine.
 """
 
 import io
@@ -21,19 +21,30 @@ from tests import chromium
 
 PICTURE = Path(__file__).parent.parent / "nbs" / "images" / "tensorboard.png"
 CONFIG = Config(
-    validation_fraction=0.25, backbone="EfficientNetLite0", image_size=96, feature_epochs=10, fine_tune_epochs=3
+    validation_fraction=0.25,
+    backbone="EfficientNetLite0",
+    image_size=96,
+    feature_epochs=10,
+    fine_tune_epochs=3,
 )
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
-CHARTS = "card-view"  # TensorBoard's element for one chart
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-dev-shm-usage",
+]
+QUERY = "?darkMode=false&tagFilter=epoch&smoothing=0#timeseries"
+CHART = "card-view"  # TensorBoard's element for one chart
 
 
 def screenshot(address: str) -> bytes:
     "PNG of TensorBoard's time series once all charts are drawn"
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium.find(), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 820})
-        page.goto(f"{address}?darkMode=false#timeseries")
-        page.locator(CHARTS).first.wait_for(timeout=120_000)
+        page = browser.new_page(viewport={"width": 1440, "height": 560})
+        page.goto(address + QUERY)
+        page.locator(CHART).first.wait_for(timeout=120_000)
+        page.get_by_role("button", name="Settings", exact=True).last.click()  # closes that pane
         page.wait_for_timeout(8_000)  # the charts fade in
         picture = page.screenshot()
         browser.close()
@@ -42,7 +53,17 @@ def screenshot(address: str) -> bytes:
 
 def serve(folder: Path):
     "A TensorBoard on the logs below `folder`, and its address"
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", ".", "--port", "0", "--host", "127.0.0.1"]
+    command = [
+        sys.executable,
+        "-m",
+        "tensorboard.main",
+        "--logdir",
+        ".",
+        "--port",
+        "0",
+        "--host",
+        "127.0.0.1",
+    ]
     server = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
     for line in server.stderr:
         if found := re.search(r"http://\S+:\d+/", line):
@@ -50,19 +71,27 @@ def serve(folder: Path):
     raise SystemExit("TensorBoard did not start")
 
 
-def main():
-    "Train, look and save"
-    with tempfile.TemporaryDirectory() as folder:
-        train(replace(CONFIG, fine_tune_epochs=0), Path(folder) / "features")
-        train(CONFIG, Path(folder) / "fine_tuned")
-        server, address = serve(Path(folder))
-        try:
-            picture = Image.open(io.BytesIO(screenshot(address)))
-        finally:
-            server.terminate()
-            server.wait()
+def train_runs(folder: Path):
+    "The tutorial's two runs, in `folder`"
+    train(replace(CONFIG, fine_tune_epochs=0), folder / "features")
+    train(CONFIG, folder / "fine_tuned")
+
+
+def main(runs: Path):
+    "Look at the runs in a folder and save the picture"
+    server, address = serve(runs)
+    try:
+        picture = Image.open(io.BytesIO(screenshot(address)))
+    finally:
+        server.terminate()
+        server.wait()
     picture.convert("RGB").quantize(128).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        main(Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            train_runs(Path(temporary))
+            main(Path(temporary))
