@@ -282,7 +282,7 @@ def _report(run, data=None, others=None):
     from foodvision.report import evaluate as evaluate_run
     from foodvision.export import model_card
 
-    metrics = evaluate_run(run, data, others=others)
+    metrics = evaluate_run(run, data, out_of_distribution=others)
     for note in (
         metrics["data"]["notes"] if data else []
     ):  # a training has printed those of its own photos
