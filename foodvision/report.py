@@ -224,7 +224,7 @@ def is_report(
     except (OSError, ValueError, TypeError):
         return False
 
-
+# %% ../nbs/appendix/report.ipynb #3c84bef9
 def report_folder(
     run: Run,  # The run that is measured
     data: PhotoData,  # The photos it is measured on
@@ -260,7 +260,7 @@ def replace_files(
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
-
+# %% ../nbs/appendix/report.ipynb #5ca1b00f
 def write_predictions(
     path: Path,  # A CSV file
     predictions: Predictions,  # Of the photos to measure on
