@@ -35,7 +35,7 @@ from foodvision.calibration import (
     load_calibration,
     risk_coverage,
 )
-from .data import PhotoData, Split
+from .data import PhotoData, Split, photo_sizes
 from .errors import UserError
 from .files import merge_folder, write_csv, write_json, write_text
 from foodvision.metrics import (
@@ -133,7 +133,7 @@ def describe_data(
 ) -> dict:  # As JSON can hold it
     "What the photos are: counts, classes, sizes, and whether they are those of the training or Food101's official test"
     counts = {name: len(part) for name, part in data.splits.items()}
-    sizes = data.splits[split].photo_sizes()
+    sizes = photo_sizes(data.splits[split])
     width, height = (int(side) for side in np.median(sizes, 0)) if len(sizes) else (0, 0)
     official = (101, 75_750, 25_250) == (
         len(data.class_names),
