@@ -1,4 +1,4 @@
-"The package is what the notebooks say it is, and its modules depend on each other in the order of the chapters"
+"The package is what the notebooks export, and its modules import only from earlier chapters"
 
 import ast
 import filecmp
