@@ -344,7 +344,7 @@ def write_class_features(
     chosen = [np.flatnonzero(split.labels == label)[:most] for label in np.unique(split.labels)]
     decoded = decode_part(run, predictor, split.take(np.sort(np.concatenate(chosen))))
     _, features = predict_batches(predictor, decoded.images, run.config.batch_size)
-    centroids = class_centroids(features, decoded.labels)
+    centroids = class_centroids(np.asarray(features), decoded.labels)
     with atomic_write(path) as part:
         np.savez(part, directions=centroids)
     return centroids

@@ -8,6 +8,7 @@ __all__ = ['is_own', 'load_as_trained', 'load_own', 'load_to_measure', 'split_of
 
 # %% ../nbs/appendix/run_photos.ipynb #8d424091
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from .data import PhotoData, Split, load_data, load_for_test
@@ -128,7 +129,7 @@ def predict_part(
     data: PhotoData,  # Photos of classes that it knows
     part: str,  # `train`, `validation` or `test`
     centroids: np.ndarray | None = None,  # From `class_centroids`, to measure the similarity
-) -> tuple[Predictions, object]:  # And the `DecodedSplit`, which says what was left out
+) -> tuple[Predictions, Any]:  # And the `DecodedSplit`, which says what was left out
     "Predictions of a run's model on a split"
     decoded = decode_part(run, predictor, split_of(run, data, part))
     batch_size = run.config.batch_size

@@ -284,7 +284,7 @@ def extract_features(
         augment=False,
         epoch=epoch,
         step=step,
-        part=workers.shard,
+        shard=workers.shard,
     )
     _fit_stage(run, "feature_extraction", "Stage 1, feature extraction", head, model, batches, steps,
                evaluation_batches(checked, even_batch(len(checked), batch), workers.shard), config.feature_epochs,
