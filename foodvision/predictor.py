@@ -33,6 +33,7 @@ class Predictor(Protocol):
     explains: bool = False  # Whether `grad_cam` works
     checksum: str = ""  # SHA-256 of its file; empty if it was not read from one
     note: str = ""  # What a reader of its results has to know about it
+    crop: Callable = staticmethod(decode_image)  # Which part of a photo it sees
 
     def __call__(
         self,
@@ -47,7 +48,7 @@ class Predictor(Protocol):
         name: str | None = None,  # What to call the photo in an error
     ) -> np.ndarray:  # uint8 (image_size, image_size, 3), RGB
         "A photo of any size as the model takes it"
-        return decode_image(source, self.image_size, name)
+        return self.crop(source, self.image_size, name)
 
     def view(
         self,
@@ -55,7 +56,7 @@ class Predictor(Protocol):
         name: str | None = None,  # What to call the photo in an error
     ) -> np.ndarray:  # uint8 (height, width, 3), RGB, not scaled
         "As much of a photo as the model sees"
-        return decode_image(source, None, name)
+        return self.crop(source, None, name)
 
     def grad_cam(
         self,
@@ -79,6 +80,7 @@ def forward_function(
     return tf.function(
         lambda photos: [tf.cast(output, tf.float32) for output in inner(photos, training=False)],
         input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)],
+        autograph=False,  # the function has no Python control flow to translate
     )
 
 # %% ../nbs/12_predictor.ipynb #ce2d5245
@@ -124,7 +126,12 @@ class KerasPredictor(Predictor):
         logits, features = self.forward(photos)
         return logits.numpy(), features.numpy()
 
-    def grad_cam(self, photos, class_ids=None):
+    def grad_cam(
+        self,
+        photos: np.ndarray,  # uint8 (n, image_size, image_size, 3)
+        class_ids=None,  # (n,) the classes to explain; by default the most probable of each photo
+    ) -> np.ndarray:  # float32 (n, image_size, image_size) from 0 to 1
+        "Heat maps from the gradient"
         return grad_cam(self.model, photos, class_ids)
 
 # %% ../nbs/12_predictor.ipynb #367b3576
@@ -218,13 +225,12 @@ class LiteRTPredictor(Predictor):
         outputs = self.outputs(photos)
         return outputs["logits"], outputs["features"]
 
-    def decode(self, source, name=None):
-        return self.crop(source, self.image_size, name)
-
-    def view(self, source, name=None):
-        return self.crop(source, None, name)
-
-    def grad_cam(self, photos, class_ids=None):
+    def grad_cam(
+        self,
+        photos: np.ndarray,  # uint8 (n, image_size, image_size, 3)
+        class_ids=None,  # (n,) the classes to explain; by default the most probable of each photo
+    ) -> np.ndarray:  # float32 (n, image_size, image_size) from 0 to 1
+        "Heat maps from the evidence"
         outputs = self.outputs(photos)
         chosen = outputs["logits"].argmax(1) if class_ids is None else class_ids
         cells = [evidence[..., k] for evidence, k in zip(outputs["evidence"], chosen)]

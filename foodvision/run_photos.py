@@ -107,7 +107,11 @@ class PredictorSplit(Split):
         vars(self).update(vars(split))
         self.predictor = predictor
 
-    def read(self, i):
+    def read(
+        self,
+        i: int,  # Position in the split
+    ):  # uint8 (image_size, image_size, 3)
+        "The photo as the predictor takes it"
         return self.predictor.decode(super().read(i), str(self.names[i]))
 
 
