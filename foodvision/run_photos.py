@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from .data import PhotoData, Split, load_data, load_for_test
+from .data import PhotoData, Split
 from .errors import UserError
+from .food101 import load_data, load_for_test
 from .metrics import Predictions, predict_split
 from .predictor import Predictor
 from .run import Run
