@@ -26,7 +26,9 @@ from foodvision.predictor import (
     forward_function,
 )
 from .preprocessing import BadImage, decode_image
-from .run import Run, UserError, atomic_write
+from .errors import UserError
+from .files import atomic_write
+from .run import Run, require_model
 
 # %% ../nbs/14_calibration.ipynb #5aca91a6
 if TYPE_CHECKING:  # names for annotations, which are never evaluated
@@ -331,7 +333,7 @@ class Calibration:
 
 
 def load_calibration(
-    run: Run,  # A run, or a light model
+    run: Run,  # A run, or a compact model
 ) -> Calibration | None:  # None if there is none for the model that the run has now
     "What `calibrate` fitted for a run's present model"
     known, now = run.info.get("calibrated"), _checksums(run)
@@ -352,14 +354,14 @@ _MODELS, _CLASS_FEATURES = ("model.keras", "model.tflite"), "class_features.npz"
 
 def _checksums(run):
     "Checksums of the files that a calibration belongs to, by name"
-    model = run.model_path if run.model_path.exists() else run.light_path
+    model = run.model_path if run.model_path.exists() else run.compact_path
     return {
         path.name: checksum(path) for path in (model, run.path / _CLASS_FEATURES) if path.exists()
     }
 
 # %% ../nbs/14_calibration.ipynb #5ca1b003
 def require_calibration(
-    run: Run,  # A run, or a light model
+    run: Run,  # A run, or a compact model
 ) -> Calibration:
     "What `load_calibration` gives; raises `UserError` if that is nothing"
     if calibration := load_calibration(run):
@@ -387,7 +389,7 @@ def calibrate(
     if not 0.5 <= target <= 1:
         raise UserError(f"target must be between 0.5 and 1, and is {target}")
     run = run if isinstance(run, Run) else Run.open(run)
-    run.require_model()
+    require_model(run)
     if data is not None and not _is_own(run, data):
         raise UserError(
             f"{data.name} does not hold the photos {run.path} was trained on, and it is calibrated on those alone."
@@ -537,16 +539,16 @@ def _decode(run, model, split):
 
 
 def _load(run):
-    "A run's Keras model, or its light model, and the checksum of its file from before it was read"
+    "A run's Keras model, or its compact model, and the checksum of its file from before it was read"
     from foodvision.model import load_model
 
-    path = run.require_model(light=True)
+    path = require_model(run, compact=True)
     weights = checksum(path)
-    return LiteRTPredictor(run) if path == run.light_path else load_model(path), weights
+    return LiteRTPredictor(run) if path == run.compact_path else load_model(path), weights
 
 # %% ../nbs/14_calibration.ipynb #5ca1b00d
 class _SquaresFor(Split):
-    "A split whose photos are read as a light model takes them, whatever part of them that is"
+    "A split whose photos are read as a compact model takes them, whatever part of them that is"
 
     def __init__(self, split, model):
         super().__init__(split.names, split.labels, split.source, split.keys)

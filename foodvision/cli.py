@@ -23,16 +23,11 @@ from typing import Literal, get_origin
 
 from fastcore.docments import docments
 
-from foodvision.run import (
-    PRETRAINED,
-    Config,
-    Run,
-    UserError,
-    displayed,
-    suppress_output,
-    shortened,
-    write_text,
-)
+from .errors import UserError
+from .files import write_text
+from .names import displayed, shortened
+from .run import Config, PRETRAINED, Run, check_free, require_model
+from .system import suppress_output
 
 # %% ../nbs/18_cli.ipynb #6901ce5f
 def _add_options(
@@ -134,7 +129,7 @@ def train(
     from foodvision.training import train as train_run
 
     if chosen and worker_index == 0:
-        Run.check_free(folder, overwrite)
+        check_free(folder, overwrite)
     job = {"resuming": bool(resume), **(chosen.to_dict() if chosen else {})}
     joined = (
         join(coordinator, worker_index, workers, read_secret(secret_file), job)
@@ -287,7 +282,7 @@ def _report(run, data=None, others=None):
     from foodvision.report import evaluate as evaluate_run
     from foodvision.export import model_card
 
-    metrics = evaluate_run(run, data, others=others)
+    metrics = evaluate_run(run, data, out_of_distribution=others)
     for note in (
         metrics["data"]["notes"] if data else []
     ):  # a training has printed those of its own photos
@@ -311,8 +306,8 @@ def evaluate(
 ):
     "Measure a run's model on the test photos and write its report."
     opened = _open(run)
-    opened.require_model(light=True)
-    if opened.is_shipped and not data:
+    require_model(opened, compact=True)
+    if opened.is_pretrained and not data:
         raise UserError(f"Say where the photos are: foodvision evaluate {run} --data FOLDER")
     print(f"Evaluating {run} on {data or opened.config.data}", flush=True)
     _report(opened, data or None, others or None)
@@ -321,7 +316,7 @@ def evaluate(
 def _ready_to_answer(run):
     "Raise `UserError` unless the run can answer; import TensorFlow if it needs that"
     opened = _open(run)
-    if opened.require_model(light=True) != opened.light_path:
+    if require_model(opened, compact=True) != opened.compact_path:
         _import_tensorflow()
 
 
@@ -349,7 +344,7 @@ def predict(
 # %% ../nbs/18_cli.ipynb #51bd2f5e
 def export(
     run: str,  # A run folder, evaluated
-    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (for Hugging Face), `light` (a run without TensorFlow), `web` (a page)
+    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (for Hugging Face), `compact` (a run without TensorFlow), `web` (a page)
     quantize: str = "",  # For litert: `float16` for half the size, `int8` for a quarter and speed
     out: str = "",  # Folder to write to; exports in the run if not given
     data: str = "",  # Photos to compare on: a folder, `sample` or `food101`; the run's own if not given
@@ -363,11 +358,11 @@ def export(
         (name for name, value in asked.items() if value != -1 and not 0 <= value <= 1), None
     ):
         raise UserError(f"{wrong} must be from 0 to 1, and is {asked[wrong]}")
-    if quantize and format in ("light", "web"):
+    if quantize and format in ("compact", "web"):
         raise UserError(f"quantize is for the format litert; {format} has weights of 16 bits")
-    _open(run).require_model(light=format == "web")
+    require_model(_open(run), compact=format == "web")
     print(f"Exporting {run} as {' '.join([format, quantize]).strip()}", flush=True)
-    if format == "light":
+    if format == "compact":
         return _export_light(run, out, data)
     if format == "web":
         return _export_web(run, out, data)
@@ -386,7 +381,7 @@ def _export_light(run, out, data):
     from foodvision.litert import export_litert
 
     light = export_litert(run, out or None, data or None, replace=True)
-    measured, size = light.info["measured"], light.info["light"]["bytes"]
+    measured, size = light.info["measured"], light.info["compact"]["bytes"]
     print(
         f"top-1: {measured['top_1']['value']:.1%} on {measured['photos']:,} test photos, by the file itself"
     )
@@ -397,7 +392,7 @@ def _export_light(run, out, data):
 
 def _export_web(run, out, data):
     "Write a page on which a run answers in the visitor's browser"
-    if (opened := Run.open(run)).require_model(light=True) != opened.light_path:
+    if require_model(opened := Run.open(run), compact=True) != opened.compact_path:
         _import_tensorflow()
     from foodvision.web import export_web
 
@@ -426,7 +421,7 @@ def info(
     | None = None,  # A run folder, or `food101`; without one, what is installed on this machine
 ):
     "Show what a run is: data, settings, accuracy; or, without a run, the versions installed."
-    from foodvision.run import package_versions
+    from foodvision.system import package_versions
 
     if not run:
         facts = package_versions()

@@ -30,7 +30,10 @@ from foodvision.predictor import (
     overlay,
 )
 from .preprocessing import decode_image
-from .run import Run, UserError, atomic_write, displayed, shortened, to_cell
+from .errors import UserError
+from .files import atomic_write
+from .names import displayed, shortened, to_cell
+from .run import Run, require_model
 
 # %% ../nbs/15_inference.ipynb #3cefa7c1
 @dataclass(frozen=True)
@@ -175,11 +178,11 @@ class Classifier:
         cls,
         run: Run
         | str
-        | Path,  # A finished run that has been evaluated, a light model, or `food101`
+        | Path,  # A finished run that has been evaluated, a compact model, or `food101`
     ) -> "Classifier":
         "Read a run's model; says so if it is not calibrated; raises `UserError` if the folder is no run or has no model"
         run = run if isinstance(run, Run) else Run.open(run)
-        if run.require_model(light=True) == run.light_path:
+        if require_model(run, compact=True) == run.compact_path:
             model = LiteRTPredictor(run)
         else:
             from foodvision.model import (
@@ -257,7 +260,7 @@ class Classifier:
         "What in the photo speaks for a class (Grad-CAM); raises `UserError` where the model gives its answer alone"
         if self.model is None:
             raise UserError(
-                "Only a run's own Keras model or a light model can be asked why; this one gives its answer alone."
+                "Only a run's own Keras model or a compact model can be asked why; this one gives its answer alone."
             )
         if class_name is not None and class_name not in self.class_names:
             raise UserError(

@@ -25,16 +25,11 @@ from foodvision.export import (
     _without_places,
 )
 from .predictor import checksum
-from foodvision.run import (
-    PRETRAINED,
-    Run,
-    UserError,
-    displayed,
-    package_versions,
-    suppress_output,
-    write_json,
-    write_text,
-)
+from .errors import UserError
+from .files import write_json, write_text
+from .names import displayed
+from .run import PRETRAINED, Run, require_model
+from .system import package_versions, suppress_output
 
 # %% ../nbs/appendix/litert.ipynb #172309ad
 def enlarging_matrix(
@@ -136,16 +131,16 @@ def export_litert(
     run: Run | str | Path,  # A finished run that has been evaluated
     out: str
     | Path
-    | None = None,  # Folder to write to; `light` in the run's `exports` if not given
+    | None = None,  # Folder to write to; `compact` in the run's `exports` if not given
     data: PhotoData
     | str
     | None = None,  # Photos to measure the file on; by default those of the run
     side: int = 0,  # Side of the square photos it takes; 0 for that of the photos learnt from, or the run's image size
-    replace: bool = False,  # The folder may hold an older light model, which goes
+    replace: bool = False,  # The folder may hold an older compact model, which goes
 ) -> Run:  # The folder, as a run
     "Pack a run into a folder that answers without TensorFlow, and measure that; raises `UserError` if it cannot be"
     run = run if isinstance(run, Run) else Run.open(run)
-    path = Path(out or run.path / "exports" / "light")
+    path = Path(out or run.path / "exports" / "compact")
     _check_folder(run, path, replace or not out)
     from foodvision.model import load_model
 
@@ -156,7 +151,7 @@ def export_litert(
             1,
         )
     with suppress_output():
-        model = load_model(run.require_model())
+        model = load_model(require_model(run))
         answer = _answer_graph(
             _in_float32(model, run.model_path), fitted.temperature, fitted.class_features, side
         )
@@ -183,17 +178,17 @@ def _photo_side(run: Run) -> int:
 
 def _check_folder(run: Run, path: Path, replace: bool):
     "Raise `UserError` unless the run is ready and the folder may be written"
-    run.require_model()
+    require_model(run)
     require_calibration(run)
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
-        if not (replace and _is_light(path)):
+        if not (replace and _is_compact(path)):
             raise UserError(f"{path} is there already. Remove it, or choose another folder.")
 
 
-def _is_light(path: Path) -> bool:
-    "Whether a folder is a light model: that of another program may have files of the same names"
+def _is_compact(path: Path) -> bool:
+    "Whether a folder is a compact model: that of another program may have files of the same names"
     try:
-        return "light" in Run.open(path).info
+        return "compact" in Run.open(path).info
     except (OSError, UserError):
         return False
 
@@ -224,18 +219,18 @@ def _write_facts(run: Run, part: Path, name: str, side: int):
     }  # the run's, now this file's
     write_json(
         part / "config.json",
-        {**_without_places(run.info), "light": light, "files": files, "calibrated": calibrated},
+        {**_without_places(run.info), "compact": light, "files": files, "calibrated": calibrated},
     )
 
 # %% ../nbs/appendix/litert.ipynb #15217e47
 def _measure(part: Path, data: PhotoData | str | None):
-    "Evaluate a light model on the test photos and write its card"
+    "Evaluate a compact model on the test photos and write its card"
     light = Run.open(part)
     with tempfile.TemporaryDirectory() as folder:
         facts = evaluate(light, data, folder=Path(folder) / "report")
     facts["data"].pop("notes", None)
     names = ("photos", "top_1", "top_5", "macro_f1", "calibration_error_calibrated", "coverage", "accuracy_at_coverage",
-             "others", "others_name", "others_refused", "most_confused", "per_class", "data", "classes")  # fmt: skip
+             "out_of_distribution", "out_of_distribution_name", "out_of_distribution_rejected", "most_confused", "per_class", "data", "classes")  # fmt: skip
     kept = {name: facts[name] for name in names}
     kept["most_confused"] = [
         {"classes": pair["classes"], "times": pair["times"]} for pair in kept["most_confused"]
@@ -248,11 +243,11 @@ def _measure(part: Path, data: PhotoData | str | None):
 
 # %% ../nbs/appendix/litert.ipynb #c518fe09
 def litert_card(
-    run: Run | str | Path,  # A light model
+    run: Run | str | Path,  # A compact model
 ) -> str:  # Markdown with a YAML front matter
-    "The model card of a light model, from the figures in its `config.json`"
+    "The model card of a compact model, from the figures in its `config.json`"
     run = run if isinstance(run, Run) else Run.open(run)
-    facts, light, data = run.info["measured"], run.info["light"], run.info.get("data", {})
+    facts, light, data = run.info["measured"], run.info["compact"], run.info.get("data", {})
     name, side, size = light["name"], light["side"], run.config.image_size
     counts = ", ".join(f"{n:,} {part}" for part, n in data.get("counts", {}).items())
     enlarged = f", enlarged to {size} inside" if side < size else ""
@@ -292,8 +287,12 @@ _LICENCE = (
 # %% ../nbs/appendix/litert.ipynb #6ad26aea
 def _use(run: Run) -> str:
     "How to ask the file, with foodvision and without"
-    name, side, count = run.info["light"]["name"], run.info["light"]["side"], len(run.class_names)
-    part = "the middle square of each" if run.info["light"]["middle"] else "each whole"
+    name, side, count = (
+        run.info["compact"]["name"],
+        run.info["compact"]["side"],
+        len(run.class_names),
+    )
+    part = "the middle square of each" if run.info["compact"]["middle"] else "each whole"
     place = name if name == PRETRAINED else "FOLDER"
     return f"""`foodvision predict {place} photo.jpg`, or in Python `Classifier.load("{place}").predict("photo.jpg")`.
 

@@ -20,7 +20,10 @@ from .calibration import require_calibration
 from .export import _staging
 from .inference import Classifier
 from .predictor import LiteRTPredictor, checksum
-from .run import Run, UserError, check_value, suppress_output, read_json, write_json
+from .errors import UserError, check_value
+from .files import read_json, write_json
+from .run import Run, require_model
+from .system import suppress_output
 
 # %% ../nbs/appendix/web.ipynb #c3c0e61b
 def _page_folder() -> Path:
@@ -51,7 +54,7 @@ def _for_one_photo(model: bytes) -> bytes:
 
 # %% ../nbs/appendix/web.ipynb #bb70db82
 def _check_same(light: LiteRTPredictor, model: bytes):
-    "Raise `UserError` unless a file for one photo says what the light model says of some noise"
+    "Raise `UserError` unless a file for one photo says what the compact model says of some noise"
     from ai_edge_litert.interpreter import Interpreter
 
     photos = np.random.default_rng(0).integers(
@@ -61,7 +64,7 @@ def _check_same(light: LiteRTPredictor, model: bytes):
         said = Interpreter(model_content=model).get_signature_runner()(photos=photos)
     if not np.allclose(said["logits"], light(photos)[0], atol=1e-3):
         raise UserError(
-            "The file for the browser answers something else than the light model does.", 1
+            "The file for the browser answers something else than the compact model does.", 1
         )
 
 # %% ../nbs/appendix/web.ipynb #e481583a
@@ -91,23 +94,27 @@ def _draw_examples(run: Run, folder: Path) -> list[dict]:
 
 # %% ../nbs/appendix/web.ipynb #561bb848
 def _facts(run: Run, model: Path, examples: list[dict]) -> dict:
-    "What `facts.json` holds of a light model and of the file made of it"
-    light, measured, fitted = run.info["light"], run.info.get("measured"), require_calibration(run)
+    "What `facts.json` holds of a compact model and of the file made of it"
+    light, measured, fitted = (
+        run.info["compact"],
+        run.info.get("measured"),
+        require_calibration(run),
+    )
     return {
         "classes": run.class_names, "side": light["side"], "middle": light["middle"],
         "temperature": fitted.temperature, "threshold": fitted.threshold,
-        "model": {"name": light["name"], "bytes": run.light_path.stat().st_size, "sha256": checksum(model)},
+        "model": {"name": light["name"], "bytes": run.compact_path.stat().st_size, "sha256": checksum(model)},
         "measured": {"top_1": measured["top_1"]["value"], "photos": measured["photos"]} if measured else None,
         "runtime": {"name": "LiteRT.js", "version": _runtime()["version"]}, "examples": examples,
     }  # fmt: skip
 
 # %% ../nbs/appendix/web.ipynb #d46e9d5c
 def export_web(
-    run: Run | str | Path,  # `food101`, a light model, or a finished run that has been evaluated
+    run: Run | str | Path,  # `food101`, a compact model, or a finished run that has been evaluated
     out: str | Path | None = None,  # Folder to write to; `web` in the run's `exports` if not given
     data: PhotoData
     | str
-    | None = None,  # Photos to measure a run's light model on; by default those of the run
+    | None = None,  # Photos to measure a run's compact model on; by default those of the run
     replace: bool = False,  # The folder may hold an older page, which goes
 ) -> Path:  # The folder, for any web host
     "Write a page on which a run answers in the visitor's browser; raises `UserError` if it cannot be"
@@ -116,11 +123,11 @@ def export_web(
     with _staging(path) as part, tempfile.TemporaryDirectory() as folder:
         light = (
             run
-            if run.require_model(light=True) == run.light_path
+            if require_model(run, compact=True) == run.compact_path
             else _light(run, Path(folder), data)
         )
         shutil.copytree(_page_folder(), part)
-        model = _for_one_photo(light.light_path.read_bytes())
+        model = _for_one_photo(light.compact_path.read_bytes())
         _check_same(LiteRTPredictor(light), model)
         (part / "model.tflite").write_bytes(model)
         (part / "examples").mkdir()
@@ -135,11 +142,12 @@ def export_web(
 # %% ../nbs/appendix/web.ipynb #b7dd2fac
 def _check_place(run: Run, out: str | Path | None, replace: bool) -> Path:
     "The folder to write to; `UserError` if the run is not ready or the folder holds something else"
-    if run.require_model(light=True) == run.light_path and "light" not in run.info:
+    if require_model(run, compact=True) == run.compact_path and "compact" not in run.info:
         raise UserError(
-            f"{run.path} is no light model that foodvision exported: its config.json lacks light", 1
+            f"{run.path} is no compact model that foodvision exported: its config.json lacks compact",
+            1,
         )
-    if run.is_shipped and not out:
+    if run.is_pretrained and not out:
         raise UserError(
             f"Say where the page shall go: foodvision export {run.path.name} --format web --out FOLDER"
         )
@@ -167,7 +175,7 @@ class _PageFacts(TypedDict):
 
 
 def _light(run: Run, folder: Path, data: PhotoData | str | None) -> Run:
-    "A Keras run as a light model in a folder of the same name"
+    "A Keras run as a compact model in a folder of the same name"
     from foodvision.litert import export_litert
 
     return export_litert(run, folder / (run.path.resolve().name or "run"), data)

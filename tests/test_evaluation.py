@@ -163,8 +163,8 @@ def test_its_own_photos_are_known_wherever_they_are(copy, home, tmp_path, foodvi
 
 
 def test_a_report_empties_no_folder(copy, tmp_path):
+    from foodvision.errors import UserError
     from foodvision.report import evaluate
-    from foodvision.run import UserError
 
     thesis = tmp_path / "thesis"
     thesis.mkdir()
@@ -179,7 +179,7 @@ def test_a_report_empties_no_folder(copy, tmp_path):
     assert (tmp_path / "mine" / "report.md").read_text() == "my own report"
 
 
-@pytest.mark.parametrize("format", ["hub", "light", "web"])
+@pytest.mark.parametrize("format", ["hub", "compact", "web"])
 def test_exports_carry_a_calibration_that_is_their_own(copy, tmp_path, foodvision, format):
     from foodvision.calibration import calibrate, load_calibration
     from foodvision.predictor import checksum
@@ -214,10 +214,11 @@ def test_an_export_empties_no_folder(copy, tmp_path, foodvision):
 
     calibrate(copy)
     for _ in range(2):
-        done = foodvision("export", copy, "--format", "light", "--out", tmp_path / "light")
+        done = foodvision("export", copy, "--format", "compact", "--out", tmp_path / "compact")
         assert done.returncode == 0, done.stderr
-        (tmp_path / "light" / "notes.txt").write_text("mine")
+        (tmp_path / "compact" / "notes.txt").write_text("mine")
     assert (
-        foodvision("export", copy, "--format", "light", "--out", tmp_path / "light").returncode == 0
+        foodvision("export", copy, "--format", "compact", "--out", tmp_path / "compact").returncode
+        == 0
     )
-    assert (tmp_path / "light" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "compact" / "notes.txt").read_text() == "mine"

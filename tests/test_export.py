@@ -306,12 +306,12 @@ def test_a_run_of_mixed_precision_is_exported_in_float32(trained, tmp_path):
 
 
 def test_a_light_folder_is_measured_on_the_photos_of_the_run(foodvision, trained, tmp_path):
-    done = foodvision("export", trained, "--format", "light", "--out", tmp_path / "light")
+    done = foodvision("export", trained, "--format", "compact", "--out", tmp_path / "compact")
     assert done.returncode == 0 and re.search(r"top-1: \d+\.\d% on 60 test photos", done.stdout), (
         done.stderr
     )
     photo = trained.parent / "my photos" / "test" / "pizza" / "100.jpg"
-    assert json.loads(foodvision("predict", tmp_path / "light", photo, "--json").stdout)["ranked"]
+    assert json.loads(foodvision("predict", tmp_path / "compact", photo, "--json").stdout)["ranked"]
 
 
 def test_the_card_claims_the_whole_of_a_data_set_for_nothing_less(trained, copy):

@@ -331,7 +331,7 @@ def measured(stopped, tmp_path_factory):
     "A run with every fact there is: stopped in stage 2, its head's settings searched for, evaluated"
     folder = shutil.copytree(stopped, tmp_path_factory.mktemp("measured") / "run")
     settings = {"learning_rate": 0.002, "weight_decay": 0.1, "dropout": 0.2}
-    light = {name: Run.open("food101").info[name] for name in ("measured", "light")}
+    light = {name: Run.open("food101").info[name] for name in ("measured", "compact")}
     change(
         folder,
         config__fine_tune_epochs=2,
@@ -346,7 +346,7 @@ def measured(stopped, tmp_path_factory):
 
 def test_a_run_is_read_or_refused_whatever_is_damaged(measured, tmp_path):
     "Of config.json and history.json: each place taken out, and replaced by each kind of value"
-    from foodvision.run import UserError
+    from foodvision.errors import UserError
 
     (
         shutil.copy(measured / "config.json", tmp_path),
@@ -372,7 +372,7 @@ def test_a_run_is_read_or_refused_whatever_is_damaged(measured, tmp_path):
     assert count > 1500
 
 
-SPARE = ("created policy device threads parameters distribution seconds tune_head measured light accepted_changes "
+SPARE = ("created policy device threads parameters distribution seconds tune_head measured compact accepted_changes "
          "temperature threshold").split()  # fmt: skip
 
 
@@ -431,7 +431,7 @@ def test_other_settings_on_resume(interrupted):
     assert "leave out: seed" in refused(2, "train", "--resume", interrupted, "--seed", 7)
     from dataclasses import replace
 
-    from foodvision.run import UserError
+    from foodvision.errors import UserError
     from foodvision.training import train
 
     with pytest.raises(UserError, match="seed was 42 and is now 7"):
@@ -609,8 +609,8 @@ HOSTILE = [hostile_lambda, hostile_class, hostile_function, hostile_pickle, plai
 @pytest.mark.parametrize("make", HOSTILE)
 def test_hostile_model(make, interrupted, training, tmp_path):
     "Refused as a run's model, as a backbone and as weights; its code never runs"
+    from foodvision.errors import UserError
     from foodvision.model import load_model
-    from foodvision.run import UserError
 
     evil, marker = tmp_path / "evil.keras", tmp_path / "harm"
     make(evil, marker)

@@ -23,7 +23,8 @@ from foodvision.cli import main
 from foodvision.data import load_folder
 from foodvision.export import ExportedModel, read_metadata
 from foodvision.inference import Classifier
-from foodvision.run import Run, displayed, from_cell
+from foodvision.names import displayed, from_cell
+from foodvision.run import Run
 from foodvision.training import drop_label_issues
 
 NAMES = ["$5_or_$10", r"x$\frac$", "50%", "a,b;c", "🍕", "n" * 200, "בורקס", os.fsdecode(b"caf\xe9"), "-dash", "=1+1",
@@ -230,13 +231,13 @@ def test_every_export_has_the_names(trained, photos, foodvision, classifier):
         assert ExportedModel(path).predict(photos / "🍕" / "7.png", top=1)[0].best == expected.best
     with zipfile.ZipFile(trained / "exports" / "litert.tflite") as archive:
         assert archive.read("labels.txt").decode().splitlines() == classifier.class_names
-    for format in ("hub", "light"):
+    for format in ("hub", "compact"):
         foodvision("export", trained, "--format", format)
         assert Run.open(trained / "exports" / format).class_names == classifier.class_names
         assert r"\$5\_or\_\$10" in (trained / "exports" / format / "README.md").read_text(
             encoding="utf-8"
         )
-    assert Classifier.load(trained / "exports" / "light").predict(photos / "🍕" / "7.png")
+    assert Classifier.load(trained / "exports" / "compact").predict(photos / "🍕" / "7.png")
 
 
 def test_the_app_shows_the_names(classifier, photos):
@@ -256,12 +257,12 @@ def test_the_app_shows_the_names(classifier, photos):
 
 
 def test_the_web_page_shows_the_names(trained, photos, foodvision, classifier):
-    if not (trained / "exports" / "light").exists():
-        foodvision("export", trained, "--format", "light")
+    if not (trained / "exports" / "compact").exists():
+        foodvision("export", trained, "--format", "compact")
     out = trained.parent / "page"
     foodvision(
-        "export", trained / "exports" / "light", "--format", "web", "--out", out
-    )  # the light model is made once
+        "export", trained / "exports" / "compact", "--format", "web", "--out", out
+    )  # the compact model is made once
     assert (
         json.loads((out / "facts.json").read_text(encoding="utf-8"))["classes"]
         == classifier.class_names
@@ -303,7 +304,7 @@ def test_names_that_cannot_be_are_one_line(photos, tmp_path, capsys):
     shutil.copytree(photos / "50%", tmp_path / "photos" / "other")
     for words, said in [
         (["train", "--data", str(tmp_path / "photos"), "--run", str(tmp_path / "run")], r"two\nlines has a line break in it"),
-        (["train", "--data", str(photos), "--run", str(tmp_path / os.fsdecode(b"\xff"))], r"\xff is no UTF-8"),
+        (["train", "--data", str(photos), "--run", str(tmp_path / os.fsdecode(b"\xff"))], r"\xff is not valid UTF-8"),
         (["predict", str(tmp_path / "no\nrun"), "photo.jpg"], r"No run folder at"),
     ]:  # fmt: skip
         assert main(words) == 2

@@ -162,7 +162,7 @@ def pizza() -> bytes:
     return encoded(draw_dish("pizza", 200_001, (700, 500)), quality=92)
 
 
-def test_it_is_light(folder):
+def test_it_is_compact(folder):
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 15e6
     assert not [
