@@ -20,9 +20,10 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tqdm.auto import tqdm
 
-from .data import drawn_name
+from .errors import UserError
+from .files import atomic_write, write_json
 from .model import save_model
-from .run import UserError, atomic_write, write_json
+from .names import drawn_name
 
 # %% ../nbs/08_callbacks.ipynb #a12b7875
 class EpochTimer(keras.callbacks.Callback):

@@ -6,7 +6,7 @@
 __all__ = ['KERAS_ATTRIBUTES', 'REMOVED', 'create_state', 'copy_arrays', 'saved_attributes', 'callback_states',
            'restore_callbacks', 'event_sizes', 'cut_events', 'write_checkpoint', 'read_checkpoint', 'checkpoint_files',
            'save_checkpoint', 'load_checkpoint', 'remove_checkpoints', 'Checkpoint', 'Interrupted', 'GracefulShutdown',
-           'PartialEpoch', 'Stage', 'collect_state', 'restore_state', 'CheckpointSaver', 'SaveCheckpoints',
+           'PartialEpoch', 'StageEpochs', 'collect_state', 'restore_state', 'CheckpointSaver', 'SaveCheckpoints',
            'RestoreCheckpoint', 'Resumable']
 
 # %% ../nbs/09_resume.ipynb #09a00004
@@ -26,7 +26,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from .run import UserError, atomic_write
+from .errors import UserError
+from .files import atomic_write
 
 # %% ../nbs/09_resume.ipynb #dfe5f2d8
 def create_state(
@@ -281,8 +282,8 @@ class PartialEpoch(keras.callbacks.CallbackList):
 
 # %% ../nbs/09_resume.ipynb #c61566d7
 @dataclass(frozen=True)
-class Stage:
-    "One of a training's two stages"
+class StageEpochs:
+    "Which epochs a stage trains"
 
     name: str  # "feature_extraction" or "fine_tuning"; a checkpoint of another stage is not used
     steps: int  # Optimizer steps per epoch
@@ -327,7 +328,7 @@ class CheckpointSaver:
     "Collect the state of a stage while it trains, and save it"
 
     checkpoint: Checkpoint  # Where to save, and how often
-    stage: Stage  # What trains
+    stage: StageEpochs  # What trains
     model: keras.Model  # The compiled model
     callbacks: list  # Its callbacks
     logs: str | Path  # TensorBoard's folder
@@ -415,7 +416,7 @@ class Resumable(PartialEpoch):
         callbacks: list,  # Keras callbacks, in order
         model: keras.Model,  # The compiled model that `fit` trains
         checkpoint: Checkpoint,  # Where to save, and how often
-        stage: Stage,  # What trains
+        stage: StageEpochs,  # What trains
         logs: str | Path,  # TensorBoard's folder, cut back on resuming
         stop: GracefulShutdown | None = None,  # Checked after every step
     ):
