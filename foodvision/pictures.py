@@ -42,7 +42,7 @@ class Plot:
     width: int  # Pixels of the page below which it is not shrunk
     svg: str = ""  # Shown in the page in place of the PNG
 
-
+# %% ../nbs/appendix/pictures.ipynb #127a2ffd
 def draw_png(
     draw,  # Function that draws with Matplotlib and gives back a figure, axes, or several axes
     dark: bool = False,  # Light ink on dark ground

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PUBLISHED', 'FILES', 'measure_accuracy', 'measure_confidence', 'describe_data', 'describe_run', 'size_sentence',
-           'report_pages', 'is_report', 'report_folder', 'replace_files', 'write_predictions', 'evaluate',
-           'write_report']
+           'report_pages', 'is_report', 'report_folder', 'replace_files', 'write_predictions', 'write_report',
+           'evaluate']
 
 # %% ../nbs/appendix/report.ipynb #54042ef6
 import json
@@ -35,7 +35,7 @@ from foodvision.calibration import (
     load_calibration,
     risk_coverage,
 )
-from .data import PhotoData, Split
+from .data import PhotoData, Split, photo_sizes
 from .errors import UserError
 from .files import merge_folder, write_csv, write_json, write_text
 from foodvision.metrics import (
@@ -133,7 +133,7 @@ def describe_data(
 ) -> dict:  # As JSON can hold it
     "What the photos are: counts, classes, sizes, and whether they are those of the training or Food101's official test"
     counts = {name: len(part) for name, part in data.splits.items()}
-    sizes = data.splits[split].photo_sizes()
+    sizes = photo_sizes(data.splits[split])
     width, height = (int(side) for side in np.median(sizes, 0)) if len(sizes) else (0, 0)
     official = (101, 75_750, 25_250) == (
         len(data.class_names),
@@ -224,7 +224,7 @@ def is_report(
     except (OSError, ValueError, TypeError):
         return False
 
-
+# %% ../nbs/appendix/report.ipynb #3c84bef9
 def report_folder(
     run: Run,  # The run that is measured
     data: PhotoData,  # The photos it is measured on
@@ -260,7 +260,7 @@ def replace_files(
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
-
+# %% ../nbs/appendix/report.ipynb #5ca1b00f
 def write_predictions(
     path: Path,  # A CSV file
     predictions: Predictions,  # Of the photos to measure on
@@ -281,6 +281,32 @@ def write_predictions(
         flags = int(predictions.correct[i]), int(sure[i])
         rows.append([str(name), names[predictions.labels[i]], *flags, *best])
     write_csv(path, ["file", "true", "correct", "sure", *columns], rows)
+
+# %% ../nbs/appendix/report.ipynb #f5b5764e
+def write_report(
+    folder: Path,  # Where its files go
+    run: Run,  # The run that was measured
+    facts: dict,  # What `metrics.json` holds
+    predictions: Predictions,  # Of the split's photos
+    split: Split,  # The photos
+    model,  # What made the predictions
+):
+    "Write the files of a report"
+    temperature, threshold = facts["temperature"], facts["threshold"]
+    show = lambda positions, model=None: photo_items(
+        predictions, split, positions, temperature, model
+    )
+    pairs = most_confused(predictions, 12, temperature)
+    photos = {"top_losses": show(top_losses(predictions, 24, temperature), model),
+              "pairs": [show(pair["examples"][:4]) for pair in pairs]}  # fmt: skip
+    plots = report_plots(run, predictions, temperature, threshold)
+    with replace_files(folder) as part:
+        for name, plot in plots.items():
+            (part / f"{name}.png").write_bytes(plot.light)
+        write_json(part / "metrics.json", facts)
+        for name, content in report_pages(facts, plots, photos).items():
+            write_text(part / name, content)
+        write_predictions(part / "predictions.csv", predictions, temperature, threshold)
 
 # %% ../nbs/appendix/report.ipynb #ab1f34e1
 def evaluate(
@@ -325,29 +351,3 @@ def evaluate(
     }  # fmt: skip
     write_report(folder, run, facts, predictions, data.splits[split], model)
     return {**facts, "report": str(folder)}
-
-# %% ../nbs/appendix/report.ipynb #f5b5764e
-def write_report(
-    folder: Path,  # Where its files go
-    run: Run,  # The run that was measured
-    facts: dict,  # What `metrics.json` holds
-    predictions: Predictions,  # Of the split's photos
-    split: Split,  # The photos
-    model,  # What made the predictions
-):
-    "Write the files of a report"
-    temperature, threshold = facts["temperature"], facts["threshold"]
-    show = lambda positions, model=None: photo_items(
-        predictions, split, positions, temperature, model
-    )
-    pairs = most_confused(predictions, 12, temperature)
-    photos = {"top_losses": show(top_losses(predictions, 24, temperature), model),
-              "pairs": [show(pair["examples"][:4]) for pair in pairs]}  # fmt: skip
-    plots = report_plots(run, predictions, temperature, threshold)
-    with replace_files(folder) as part:
-        for name, plot in plots.items():
-            (part / f"{name}.png").write_bytes(plot.light)
-        write_json(part / "metrics.json", facts)
-        for name, content in report_pages(facts, plots, photos).items():
-            write_text(part / name, content)
-        write_predictions(part / "predictions.csv", predictions, temperature, threshold)
