@@ -157,12 +157,14 @@ def test_notebooks_are_clean(exported):
 
 
 def test_ruff_finds_nothing():
-    succeed("ruff", "check", "--no-cache", "foodvision", "documentation", "tests", "setup.py")
+    succeed(
+        "ruff", "check", "--no-cache", "foodvision", "documentation", "recipes", "tests", "setup.py"
+    )
 
 
 def test_everything_is_formatted():
     "By `ruff format`, notebooks too"
-    sources = ("nbs", "documentation", "tests", "benchmarks", "setup.py")
+    sources = ("nbs", "documentation", "recipes", "tests", "benchmarks", "setup.py")
     succeed("ruff", "format", "--check", "--no-cache", *sources)
 
 
