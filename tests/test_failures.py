@@ -146,11 +146,11 @@ def interrupted(stopped, tmp_path):
 def assert_sound(folder):
     "No half-written file; whatever stands there can be read"
     from foodvision.model import load_model
-    from foodvision.resume import Checkpoint
+    from foodvision.resume import load_checkpoint
 
     assert not [path for path in folder.rglob(".*")]
     run = Run.open(folder)
-    rows, held = run.history, Checkpoint(folder / "checkpoint").load()
+    rows, held = run.history, load_checkpoint(folder / "checkpoint")
     if list((folder / "checkpoint").glob("*.checkpoint")):
         assert held and not list((folder / "checkpoint").glob("*.damaged"))
     if any(np.isfinite(row["val_loss"]) for row in rows[:-1]):
