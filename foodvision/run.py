@@ -29,8 +29,8 @@ class CheckedSettings:
     "Settings that are checked against their annotations and bounds when they are made"
 
     def __post_init__(self):
-        for field in fields(self):
-            check_value(field.name, getattr(self, field.name), field.type)
+        for setting in fields(self):
+            check_value(setting.name, getattr(self, setting.name), setting.type)
         for names, low, high in _BOUNDS:
             for name in names.split():
                 if not low <= (value := getattr(self, name)) <= high:
@@ -46,7 +46,7 @@ class CheckedSettings:
         values: dict,  # Values by field name; a name that is not a field is refused
     ):  # An object of this class
         "The settings that `to_dict` gave; raises `UserError` for an unknown field or a wrong value"
-        known = [field.name for field in fields(cls)]
+        known = [setting.name for setting in fields(cls)]
         if unknown := sorted(set(values) - set(known)):
             raise UserError(f"Unknown setting: {', '.join(unknown)}. Known: {', '.join(known)}")
         return cls(**values)
@@ -169,7 +169,7 @@ def check_run(
 ):
     "Raise `UserError` unless `config.json` is that of a run made by this version"
     check_value("", info, RunRecord)
-    known = [field.name for field in fields(Config)]
+    known = [setting.name for setting in fields(Config)]
     if unknown := sorted(set(info["config"]) - set(known)):
         names = some_of([shortened(name) for name in unknown])
         raise UserError(f"Unknown setting: {names}. {_EARLIER}")
