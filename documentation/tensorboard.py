@@ -44,7 +44,7 @@ def screenshot(address: str) -> bytes:
         page = browser.new_page(viewport={"width": 1440, "height": 560})
         page.goto(address + QUERY)
         page.locator(CHART).first.wait_for(timeout=120_000)
-        page.get_by_role("button", name="Settings", exact=True).last.click()  # closes that pane
+        page.locator("button", has_text="Settings").first.click()  # closes that pane
         page.wait_for_timeout(8_000)  # the charts fade in
         picture = page.screenshot()
         browser.close()
