@@ -42,8 +42,9 @@ def screenshot(address: str) -> bytes:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium.find(), args=FLAGS)
         page = browser.new_page(viewport={"width": 1440, "height": 560})
+        page.set_default_timeout(180_000)
         page.goto(address + QUERY)
-        page.locator(CHART).first.wait_for(timeout=120_000)
+        page.locator(CHART).first.wait_for()
         page.locator("button", has_text="Settings").first.click()  # closes that pane
         page.wait_for_timeout(8_000)  # the charts fade in
         picture = page.screenshot()
