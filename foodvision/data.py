@@ -259,7 +259,7 @@ def count_photos(
         for label, name in enumerate(data.class_names)
     ]
 
-
+# %% ../nbs/01_data.ipynb #fa621d5d
 def plot_counts(
     data: PhotoData,  # What a loader returned
 ):  # matplotlib Axes
@@ -331,7 +331,7 @@ def _thumbnail(photo: bytes, side: int = 160) -> Image.Image:
         image.thumbnail((side, side))
         return ImageOps.exif_transpose(image).convert("RGB")
 
-
+# %% ../nbs/01_data.ipynb #901d185c
 def show_images(
     data: PhotoData,  # What a loader returned
     split: str = "train",  # Which split: train, validation or test
