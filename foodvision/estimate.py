@@ -280,10 +280,10 @@ def expected_seconds(
 
 # %% ../nbs/appendix/estimate.ipynb #4dda0346
 def relative_spread(
-    times: Iterable[float],  # Of several steps
+    times: np.ndarray,  # Of several steps
 ) -> float:  # 0 if all are alike
     "Half the distance between a fast and a slow step, as a share of the usual one"
-    low, usual, high = np.quantile(list(times), (0.1, 0.5, 0.9))
+    low, usual, high = np.quantile(times, (0.1, 0.5, 0.9))
     return float((high - low) / 2 / usual) if usual else 0.0
 
 # %% ../nbs/appendix/estimate.ipynb #c9f2e953
@@ -301,9 +301,9 @@ def estimate(
     backbone, head = time_feature_extraction(model, sample, config, steps)
     backward, forward = time_fine_tuning(model, sample, config, steps)
     seconds = expected_seconds(config, sample, backbone, head, backward, forward)
-    steps_by_part = (part.per_photo() for part in (backbone, head, backward))
-    spreads = map(relative_spread, (sample.decode_seconds, *steps_by_part))
-    spread = sum(part * whole for part, whole in zip(spreads, seconds.values()))
+    measured = [np.array(sample.decode_seconds)]
+    measured += [part.per_photo() for part in (backbone, head, backward)]
+    spread = sum(relative_spread(t) * part for t, part in zip(measured, seconds.values()))
     error = max(0.1, spread / max(sum(seconds.values()), 1e-9))
     memory, disk = expected_space(model, config, sample.training + sample.validation)
     return Estimate(sample.training, seconds, error, memory, disk, sample.note)
