@@ -1,4 +1,4 @@
-"What happens when the machine, a person or a stranger's file does the worst: a clear line, and nothing lost"
+"Full disks, missing rights, lack of memory, damaged files: one clear line, and nothing lost"
 
 import contextlib
 import functools
