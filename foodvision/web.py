@@ -58,7 +58,7 @@ def _check_same(light: LiteRTPredictor, model: bytes):
     from ai_edge_litert.interpreter import Interpreter
 
     photos = np.random.default_rng(0).integers(
-        0, 256, (1, light.side, light.side, 3), dtype=np.uint8
+        0, 256, (1, light.image_size, light.image_size, 3), dtype=np.uint8
     )
     with suppress_output():
         said = Interpreter(model_content=model).get_signature_runner()(photos=photos)
