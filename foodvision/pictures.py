@@ -12,22 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 from markupsafe import Markup
-from .calibration import _square, calibration_error, plot_reliability, plot_risk_coverage
+from .calibration import calibration_error, plot_reliability, plot_risk_coverage
 from .data import Split
+from .inference import overlay
 from foodvision.metrics import (
+    MANY_CLASSES,
     Predictions,
-    _MANY,
-    _confusions,
-    _shown,
-    _words,
+    classes_drawn,
+    confusion_counts,
+    confusion_order,
+    confusion_shares,
     per_class_report,
     plot_confusion,
 )
 from .names import shortened
-from .predictor import LiteRTPredictor, _heat_maps, overlay
+from .predictor import Predictor
 from .preprocessing import decode_image
 from .run import Run
-from .templates import data_url, percent, render
+from .templates import data_url, percent, render, words
 from .training import plot_history
 
 # %% ../nbs/appendix/pictures.ipynb #127a2ffc
@@ -75,8 +77,9 @@ def matrix_squares(
     list[str], list[dict]
 ]:  # Class names in order; `row`, `column`, `right`, `opacity`, `number`, `title`
     "The squares of a confusion matrix that are not empty"
-    photos, share, order = _confusions(predictions)
-    names = [_words(predictions.class_names[i]) for i in order]
+    photos = confusion_counts(predictions)
+    share, order = confusion_shares(photos), confusion_order(photos)
+    names = [words(predictions.class_names[i]) for i in order]
     wrong = np.where(np.eye(len(order), dtype=bool), 0, share[np.ix_(order, order)])
     squares = []
     for row, column in np.argwhere(photos[np.ix_(order, order)]):
@@ -96,7 +99,7 @@ def confusion_svg(
 ) -> Markup:  # An `svg` element
     "The confusion matrix for the page"
     names, squares = matrix_squares(predictions)
-    cell, letter = (9.5, 8.6) if len(names) > _MANY else (36, 13)
+    cell, letter = (9.5, 8.6) if len(names) > MANY_CLASSES else (36, 13)
     short = [shortened(name, 32) for name in names]
     margin = round(8 + 0.55 * letter * max(map(len, short)), 1)
     size = {"cell": cell, "letter": letter, "margin": margin, "side": cell * len(names)}
@@ -110,8 +113,10 @@ def describe_plots(
 ) -> dict[str, str]:
     "By the name of each plot, a sentence for those who cannot see it"
     per_class = per_class_report(predictions)
-    best, worst = (_words(per_class[i]["class"]) for i in (-1, 0))
-    shown = f"{_shown(len(predictions.class_names))}; {best} is recognised best, {worst} worst"
+    best, worst = (words(per_class[i]["class"]) for i in (-1, 0))
+    shown = (
+        f"{classes_drawn(len(predictions.class_names))}; {best} is recognised best, {worst} worst"
+    )
     before, after = (percent(calibration_error(predictions, t)) for t in (1.0, temperature))
     wrong = percent(1 - predictions.correct.mean())
     texts = {
@@ -153,23 +158,23 @@ def photo_items(
     split: Split,  # The photos
     positions: list[int],  # Which of the predictions to show
     temperature: float,  # Divides the logits
-    model=None,  # What made the predictions, to draw heat maps; without it there are none
-) -> list[dict]:  # `photo` and `heat` (None without a model) as data URLs, `name`, `caption`
+    predictor: Predictor | None = None,  # To draw heat maps; without it there are none
+) -> list[dict]:  # `photo` and `heat` (None without a predictor) as data URLs, `name`, `caption`
     "Photos for the page, each with what was predicted"
     names, known = predictions.class_names, {name: i for i, name in enumerate(split.names)}
     guesses, sure = predictions.ranked(1)[:, 0], predictions.probabilities(temperature).max(1)
     items = []
     for position in positions:
         i, guess = known[predictions.names[position]], guesses[position]
-        view = model.seen if isinstance(model, LiteRTPredictor) else decode_image
+        view = predictor.view if predictor else decode_image
         photo = Image.fromarray(view(split.read(i), name=split.names[i]))
         photo.thumbnail((200, 200))
         heat = None
-        if model is not None:
-            square = _square(model, split.read(i), split.names[i])
-            [cells] = _heat_maps(model, square[None], [guess])
+        if predictor is not None:
+            square = predictor.decode(split.read(i), split.names[i])
+            [cells] = predictor.grad_cam(square[None], [guess])
             heat = data_url(Image.fromarray(overlay(np.asarray(photo), cells)))
-        true, guess = _words(names[predictions.labels[position]]), _words(names[guess])
+        true, guess = words(names[predictions.labels[position]]), words(names[guess])
         caption = f"{true}, predicted as {guess} ({percent(sure[position], 0)})"
         name = str(predictions.names[position])
         items.append({"photo": data_url(photo), "heat": heat, "name": name, "caption": caption})
