@@ -18,11 +18,11 @@ import numpy as np
 from .data import load_data, load_folder
 from .drawing import SAMPLE_CLASSES, draw_dish
 from .features import FrozenModel, compile_forward
+from .linear_head import head_batch_size
 from .model import build_model, parameter_counts, split_model, unfreeze
 from .pipeline import decode_split, training_batches
 from .precision import choose_policy, device_summary, scaled_optimizer
 from .run import Config
-from .training import _head_batch
 
 # %% ../nbs/appendix/estimate.ipynb #c5a519d0
 def _photos(config: Config):
@@ -113,7 +113,7 @@ def _measure(model: keras.Model, decoded, config: Config, photos: int, training:
         .astype("float32")
     )
     pretended = replace(decoded, size=config.image_size, images=pretended)
-    together = min(_head_batch(training, config.batch_size), len(decoded))
+    together = min(head_batch_size(training, config.batch_size), len(decoded))
     _fit(
         head,
         training_batches(pretended, together, 0, config.image_size, augment=False),

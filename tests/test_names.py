@@ -24,7 +24,7 @@ from foodvision.data import load_folder
 from foodvision.export import ExportedModel, read_metadata
 from foodvision.inference import Classifier
 from foodvision.run import Run, displayed, from_cell
-from foodvision.training import drop_label_issues
+from foodvision.label_issues import drop_label_issues
 
 NAMES = ["$5_or_$10", r"x$\frac$", "50%", "a,b;c", "🍕", "n" * 200, "בורקס", os.fsdecode(b"caf\xe9"), "-dash", "=1+1",
          "@sum", "<script>owned=1", "'\"><img src=x onerror=owned=1>"]  # fmt: skip
