@@ -23,16 +23,11 @@ from typing import Literal, get_origin
 
 from fastcore.docments import docments
 
-from foodvision.run import (
-    PRETRAINED,
-    Config,
-    Run,
-    UserError,
-    displayed,
-    suppress_output,
-    shortened,
-    write_text,
-)
+from .errors import UserError
+from .files import write_text
+from .names import displayed, shortened
+from .run import Config, PRETRAINED, Run, check_free, require_model
+from .system import suppress_output
 
 # %% ../nbs/18_cli.ipynb #6901ce5f
 def _add_options(
@@ -137,7 +132,7 @@ def train(
     from foodvision.training import train as train_run
 
     if chosen and worker_index == 0:
-        Run.check_free(folder, overwrite)
+        check_free(folder, overwrite)
     job = {"resuming": bool(resume), **(chosen.to_dict() if chosen else {})}
     strategy: Devices | Workers
     if coordinator:
@@ -313,8 +308,8 @@ def evaluate(
 ):
     "Measure a run's model on the test photos and write its report."
     opened = _open(run)
-    opened.require_model(compact=True)
-    if opened.is_shipped and not data:
+    require_model(opened, compact=True)
+    if opened.is_pretrained and not data:
         raise UserError(f"Say where the photos are: foodvision evaluate {run} --data FOLDER")
     print(f"Evaluating {run} on {data or opened.config.data}", flush=True)
     _report(opened, data or None, others or None)
@@ -323,7 +318,7 @@ def evaluate(
 def _ready_to_answer(run):
     "Raise `UserError` unless the run can answer; import TensorFlow if it needs that"
     opened = _open(run)
-    if opened.require_model(compact=True) != opened.compact_path:
+    if require_model(opened, compact=True) != opened.compact_path:
         _import_tensorflow()
 
 
@@ -367,7 +362,7 @@ def export(
         raise UserError(f"{wrong} must be from 0 to 1, and is {asked[wrong]}")
     if quantize and format in ("compact", "web"):
         raise UserError(f"quantize is for the format litert; {format} has weights of 16 bits")
-    _open(run).require_model(compact=format == "web")
+    require_model(_open(run), compact=format == "web")
     print(f"Exporting {run} as {' '.join([format, quantize]).strip()}", flush=True)
     if format == "compact":
         return _export_light(run, out, data)
@@ -399,7 +394,7 @@ def _export_light(run, out, data):
 
 def _export_web(run, out, data):
     "Write a page on which a run answers in the visitor's browser"
-    if (opened := Run.open(run)).require_model(compact=True) != opened.compact_path:
+    if require_model(opened := Run.open(run), compact=True) != opened.compact_path:
         _import_tensorflow()
     from foodvision.web import export_web
 
@@ -428,7 +423,7 @@ def info(
     | None = None,  # A run folder, or `food101`; without one, what is installed on this machine
 ):
     "Show what a run is: data, settings, accuracy; or, without a run, the versions installed."
-    from foodvision.run import package_versions
+    from foodvision.system import package_versions
 
     if not run:
         facts = package_versions()

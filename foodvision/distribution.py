@@ -28,6 +28,28 @@ from .resume import GracefulShutdown, Interrupted
 from .run import Run, UserError, package_versions
 from .training import Strategy
 
+# %% ../nbs/appendix/distribution.ipynb #3c417584
+import itertools
+import json
+import signal
+import tempfile
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .features import SingleProcess
+from .launching import open_to_others
+from .rendezvous import Watchdog, meet
+from .resume import GracefulShutdown, Interrupted
+from .errors import UserError
+from .run import Run
+from .system import package_versions
+
 # %% ../nbs/appendix/distribution.ipynb #93801b8a
 def use_gpus(
     gpus: list,  # Of TensorFlow's physical devices

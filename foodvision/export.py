@@ -24,18 +24,11 @@ from .data import PhotoData, load_data
 from .calibration import Calibration, load_calibration, require_calibration
 from .inference import Classifier, Prediction
 from .predictor import checksum
-from foodvision.run import (
-    Run,
-    UserError,
-    check_value,
-    displayed,
-    merge_folder,
-    package_versions,
-    suppress_output,
-    read_json,
-    write_json,
-    write_text,
-)
+from .errors import UserError, check_value
+from .files import merge_folder, read_json, write_json, write_text
+from .names import displayed
+from .run import Run, require_model
+from .system import package_versions, suppress_output
 
 # %% ../nbs/16_export.ipynb #1a48ba2e
 def _keras_function(model, temperature: float):
@@ -639,7 +632,7 @@ def _check_call(run: Run, format: str, quantize: str, out: str | Path | None) ->
         raise UserError(f"quantize must be float16 or int8, and is {quantize!r}")
     if quantize and format != "litert":
         raise UserError(f"quantize is for the format litert; {format} is written in float32 alone")
-    run.require_model()
+    require_model(run)
     require_calibration(run)
     _require(f"The format {format}", FORMATS[format])
     if format == "hub":
@@ -807,7 +800,7 @@ def _export_hub(run: Run, path: Path) -> dict:
         write_text(part / "README.md", model_card(run))
         from foodvision.model import load_model
 
-        load_model(Run.open(part).require_model())
+        load_model(require_model(Run.open(part)))
         files = sorted(str(file.relative_to(part)) for file in part.rglob("*") if file.is_file())
     write_text(run.path / "README.md", model_card(run))
     return {"format": "hub", "files": files, "bytes": _size(path), "path": str(path)}

@@ -25,17 +25,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from .errors import UserError
+from .files import atomic_write, cache_folder
 from .pipeline import DecodedSplit, evaluation_batches
 from .precision import device_summary
 from .resume import GracefulShutdown
-from foodvision.run import (
-    UserError,
-    cache_folder,
-    lock,
-    package_versions,
-    suppress_output,
-    atomic_write,
-)
+from .system import lock, package_versions, suppress_output
 
 # %% ../nbs/10_features.ipynb #90714613
 def compile_forward(
@@ -171,7 +166,7 @@ def feature_set_name(
         digest.update(np.ascontiguousarray(weights).tobytes())
     return digest.hexdigest()[:24]
 
-# %% ../nbs/10_features.ipynb #3a17bf54
+# %% ../nbs/10_features.ipynb #1702f849
 def shard_path(
     folder: Path,  # Of one set of features
     start: int,  # Position of the shard's first photo
@@ -230,7 +225,7 @@ def measure_size(
             size += file.stat().st_size
     return size
 
-# %% ../nbs/10_features.ipynb #c185b99a
+# %% ../nbs/10_features.ipynb #ccf8a549
 def bound_cache(
     folder: Path,  # The cache, with one folder for each set of features
     gigabytes: float,  # Its largest size (1 GB = 10^9 bytes)
@@ -248,7 +243,7 @@ def bound_cache(
                 shutil.rmtree(path, ignore_errors=True)
                 excess -= size
 
-# %% ../nbs/10_features.ipynb #d7f02323
+# %% ../nbs/10_features.ipynb #ced8d394
 class SingleProcess:
     "Who computes: this process alone"
 

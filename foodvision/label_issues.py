@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'read_label_issues', 'drop_label_issues']
 
-# %% ../nbs/appendix/label_issues.ipynb #7c7e9732
+# %% ../nbs/appendix/label_issues.ipynb #635b1f37
 import csv
 import io
 from dataclasses import replace
@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from .data import PhotoData
-from .run import UserError, from_cell
+from .errors import UserError
+from .names import from_cell
 
-# %% ../nbs/appendix/label_issues.ipynb #f84e6909
+# %% ../nbs/appendix/label_issues.ipynb #c7bde74c
 COLUMNS = ("file", "label", "keep")  # the columns that are needed; a table may have others
 
 
@@ -39,7 +40,7 @@ def read_label_issues(
     except csv.Error as error:
         raise UserError(f"{table} is not the table of an audit: {error}") from None
 
-# %% ../nbs/appendix/label_issues.ipynb #803bdfbd
+# %% ../nbs/appendix/label_issues.ipynb #34bbf826
 def drop_label_issues(
     data: PhotoData,  # What a loader returned
     table: str

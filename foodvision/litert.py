@@ -25,16 +25,11 @@ from foodvision.export import (
     _without_places,
 )
 from .predictor import checksum
-from foodvision.run import (
-    PRETRAINED,
-    Run,
-    UserError,
-    displayed,
-    package_versions,
-    suppress_output,
-    write_json,
-    write_text,
-)
+from .errors import UserError
+from .files import write_json, write_text
+from .names import displayed
+from .run import PRETRAINED, Run, require_model
+from .system import package_versions, suppress_output
 
 # %% ../nbs/appendix/litert.ipynb #172309ad
 def enlarging_matrix(
@@ -156,7 +151,7 @@ def export_litert(
             1,
         )
     with suppress_output():
-        model = load_model(run.require_model())
+        model = load_model(require_model(run))
         answer = _answer_graph(
             _in_float32(model, run.model_path), fitted.temperature, fitted.class_features, side
         )
@@ -183,7 +178,7 @@ def _photo_side(run: Run) -> int:
 
 def _check_folder(run: Run, path: Path, replace: bool):
     "Raise `UserError` unless the run is ready and the folder may be written"
-    run.require_model()
+    require_model(run)
     require_calibration(run)
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         if not (replace and _is_compact(path)):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
-from .data import drawn_name
+from .names import drawn_name
 from .predictor import feature_similarity, forward_function
-from .run import UserError
+from .errors import UserError
 
 # %% ../nbs/13_metrics.ipynb #77511bc8
 if TYPE_CHECKING:  # names for annotations, which are never evaluated

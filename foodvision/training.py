@@ -50,6 +50,53 @@ from .precision import choose_policy, device_summary, make_reproducible
 from .resume import Checkpoint, GracefulShutdown, Resumable
 from .run import Config, Run, UserError, atomic_write, lock, package_versions
 
+# %% ../nbs/11_training.ipynb #8a04d1e4
+import hashlib
+import shutil
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+
+from foodvision.callbacks import (
+    BestModel,
+    ConfusionImage,
+    EpochHistory,
+    Progress,
+    StopOnBadLoss,
+    TensorBoardLog,
+)
+from .data import load_data
+from .features import FrozenModel, SingleProcess, backbone_features, compute_threads
+from .label_issues import drop_label_issues
+from .linear_head import head_batch_size, tune_head
+from foodvision.model import (
+    adapt_normalization,
+    build_model,
+    freeze,
+    parameter_counts,
+    split_model,
+    unfreeze,
+)
+from .optimizer import learning_rate_multipliers, stage_optimizer
+from foodvision.pipeline import (
+    DecodedSplit,
+    decode_split,
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+)
+from .precision import choose_policy, device_summary, make_reproducible
+from .resume import Checkpoint, GracefulShutdown, Resumable
+from .errors import UserError
+from .files import atomic_write, remove_unfinished
+from .names import from_cell
+from .run import Config, Run, check_free, require_metadata
+from .system import lock, package_versions
+
 # %% ../nbs/11_training.ipynb #05327dc4
 class Strategy(SingleProcess):
     "How the work of a training is shared; this one does not share it: one process on one device"
@@ -244,6 +291,54 @@ def extract_features(
     )
     fit_stage(run, stage, model, stop, strategy)
 
+# %% ../nbs/11_training.ipynb #955d31ab
+def extract_features(
+    run: Run,  # Whose configuration says how; history, best model and checkpoints go into its folder
+    model: keras.Model,  # A classifier of `build_model`; its head is trained
+    training: DecodedSplit,  # Training photos at the run's image size
+    validation: DecodedSplit,  # Validation photos at the run's image size
+    stop: GracefulShutdown | None = None,  # Checked after every step
+    strategy: Strategy = Strategy(),  # How the work is shared
+):
+    "Stage 1: train the head of `model` on the features of the frozen backbone"
+    saved, config = Checkpoint(run.path / "checkpoint").load(), run.config
+    if saved and saved[0]["stage"] == "fine_tuning":
+        return  # a resumed run that has completed this stage
+    freeze(model)
+    extractor, head = split_model(model)
+    compute = FrozenModel(extractor, len(training) + len(validation))
+    training, validation = (
+        replace(photos, images=backbone_features(extractor, photos, config.batch_size, stop=stop,
+                                                 workers=strategy, compute=compute))
+        for photos in (training, validation)
+    )  # fmt: skip
+    adapt_normalization(model, training.images)
+    if config.tune_head and "tune_head" not in run.info:
+        found = _tune(model.get_layer("standardization"), training, validation, config)
+        run.record(tune_head=strategy.broadcast(found))
+    settings = _set_head(run, model)
+    batch = strategy.even_batch(len(training), head_batch_size(len(training), config.batch_size))
+    steps = steps_per_epoch(len(training), batch) * config.feature_epochs
+    optimizer = stage_optimizer(
+        config, settings["learning_rate"], settings["weight_decay"], steps, "float32"
+    )
+    stage = Stage(
+        "feature_extraction",
+        head,
+        training,
+        validation,
+        batch,
+        config.feature_epochs,
+        optimizer,
+        config.seed,
+        config.image_size,
+        augment=False,
+        epoch=epoch,
+        step=step,
+        shard=workers.shard,
+    )
+    fit_stage(run, stage, model, stop, strategy)
+
 # %% ../nbs/11_training.ipynb #0bf52df4
 def fine_tune(
     run: Run,  # Whose configuration says how; history, best model and checkpoints go into its folder
@@ -308,6 +403,53 @@ def prepare(
              "threads": compute_threads(), "parameters": parameter_counts(model),
              "first_weights": weights_checksum(model)}  # fmt: skip
     return model, training, validation, facts
+
+# %% ../nbs/11_training.ipynb #15d83814
+def _train(config, directory, overwrite, resume, accept_changes, names, workers):
+    "What one worker does in a training"
+    run = _open_to_resume(config, directory) if resume else None
+    if run and run.info["complete"]:
+        return run
+    if not resume:
+        check_free(directory, overwrite)
+    config = run.config if run else config
+    if config and config.batch_size % len(names):
+        raise UserError(
+            f"batch_size is {config.batch_size}, which {len(names)} devices cannot share equally"
+        )
+    if config is None:
+        raise UserError("A new run needs its config; only a run that is resumed has one already")
+    decided = _decided(run, config)
+    model, training, validation, facts = _prepare(
+        config, decided["policy"], decided["label_issues"]
+    )
+    check_same_photos(workers, facts)
+    if run:
+        _check_unchanged(run, facts, accept_changes or not workers.is_first)
+        for name in (
+            "temperature",
+            "threshold",
+            "calibrated",
+        ):  # they belong to the model as it was
+            run.info.pop(name, None)
+    else:
+        run = Run.create(directory, config, overwrite, **facts)
+    _keep_label_issues(run, decided["label_issues"])
+    message = f"Stopped, with a checkpoint. {workers.advice}"
+    with SharedStop(message, workers) if workers.count > 1 else GracefulShutdown(message) as stop:
+        with _explained(run):
+            run.record(distribution={"devices": len(names), "workers": workers.count})
+            extract_features(run, model, training, validation, stop, workers)
+            if config.fine_tune_epochs:
+                if config.augment:
+                    larger = round(config.image_size * _AUGMENTED_SCALE)
+                    training = decode_split(
+                        training.split, larger, config.cache_gigabytes, config.on_bad_image
+                    )
+                fine_tune(run, model, training, validation, stop, workers)
+    run.record(seconds=_seconds_by_stage(run), complete=True)
+    Checkpoint(run.path / "checkpoint").remove()
+    return run
 
 # %% ../nbs/11_training.ipynb #f6d49f20
 def open_to_resume(
@@ -408,6 +550,23 @@ def _begin(run: Run | None, config: Config | None, folder, overwrite, accept_cha
         with atomic_write(run.path / "label_issues.csv") as part:
             shutil.copyfile(table, part)
     return run, model, training, validation
+
+# %% ../nbs/11_training.ipynb #5c1e0a23
+def _open_to_resume(config, directory):
+    "The run to carry on with; raises `UserError` if `config` is not the one it was started with"
+    run = Run.open(directory)
+    require_metadata(run, "class_names", "data", "policy", "device", "threads")
+    remove_unfinished(run.path)
+    if config is not None and config != run.config:
+        new, old = config.to_dict(), run.config.to_dict()
+        changed = [
+            f"{name} was {old[name]!r} and is now {new[name]!r}"
+            for name in new
+            if new[name] != old[name]
+        ]
+        raise UserError(f"{directory} was started with other settings: {'; '.join(changed)}. "
+                        "Resume it without settings, or start a new run.")  # fmt: skip
+    return run
 
 # %% ../nbs/11_training.ipynb #813c281d
 def _fit_both(run: Run, model: keras.Model, training, validation, stop, strategy):

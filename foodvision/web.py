@@ -20,7 +20,10 @@ from .calibration import require_calibration
 from .export import _staging
 from .inference import Classifier
 from .predictor import LiteRTPredictor, checksum
-from .run import Run, UserError, check_value, suppress_output, read_json, write_json
+from .errors import UserError, check_value
+from .files import read_json, write_json
+from .run import Run, require_model
+from .system import suppress_output
 
 # %% ../nbs/appendix/web.ipynb #c3c0e61b
 def _page_folder() -> Path:
@@ -120,7 +123,7 @@ def export_web(
     with _staging(path) as part, tempfile.TemporaryDirectory() as folder:
         light = (
             run
-            if run.require_model(compact=True) == run.compact_path
+            if require_model(run, compact=True) == run.compact_path
             else _light(run, Path(folder), data)
         )
         shutil.copytree(_page_folder(), part)
@@ -139,12 +142,12 @@ def export_web(
 # %% ../nbs/appendix/web.ipynb #b7dd2fac
 def _check_place(run: Run, out: str | Path | None, replace: bool) -> Path:
     "The folder to write to; `UserError` if the run is not ready or the folder holds something else"
-    if run.require_model(compact=True) == run.compact_path and "compact" not in run.info:
+    if require_model(run, compact=True) == run.compact_path and "compact" not in run.info:
         raise UserError(
             f"{run.path} is no compact model that foodvision exported: its config.json lacks compact",
             1,
         )
-    if run.is_shipped and not out:
+    if run.is_pretrained and not out:
         raise UserError(
             f"Say where the page shall go: foodvision export {run.path.name} --format web --out FOLDER"
         )

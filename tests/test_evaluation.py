@@ -163,8 +163,8 @@ def test_its_own_photos_are_known_wherever_they_are(copy, home, tmp_path, foodvi
 
 
 def test_a_report_empties_no_folder(copy, tmp_path):
+    from foodvision.errors import UserError
     from foodvision.report import evaluate
-    from foodvision.run import UserError
 
     thesis = tmp_path / "thesis"
     thesis.mkdir()

@@ -23,8 +23,9 @@ from foodvision.cli import main
 from foodvision.data import load_folder
 from foodvision.export import ExportedModel, read_metadata
 from foodvision.inference import Classifier
-from foodvision.run import Run, displayed, from_cell
 from foodvision.label_issues import drop_label_issues
+from foodvision.names import displayed, from_cell
+from foodvision.run import Run
 
 NAMES = ["$5_or_$10", r"x$\frac$", "50%", "a,b;c", "🍕", "n" * 200, "בורקס", os.fsdecode(b"caf\xe9"), "-dash", "=1+1",
          "@sum", "<script>owned=1", "'\"><img src=x onerror=owned=1>"]  # fmt: skip
@@ -303,7 +304,7 @@ def test_names_that_cannot_be_are_one_line(photos, tmp_path, capsys):
     shutil.copytree(photos / "50%", tmp_path / "photos" / "other")
     for words, said in [
         (["train", "--data", str(tmp_path / "photos"), "--run", str(tmp_path / "run")], r"two\nlines has a line break in it"),
-        (["train", "--data", str(photos), "--run", str(tmp_path / os.fsdecode(b"\xff"))], r"\xff is no UTF-8"),
+        (["train", "--data", str(photos), "--run", str(tmp_path / os.fsdecode(b"\xff"))], r"\xff is not valid UTF-8"),
         (["predict", str(tmp_path / "no\nrun"), "photo.jpg"], r"No run folder at"),
     ]:  # fmt: skip
         assert main(words) == 2
