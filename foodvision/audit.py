@@ -26,32 +26,9 @@ from .model import build_model, freeze, split_model
 from .pipeline import DecodedSplit, decode_split
 from .precision import choose_policy
 from .preprocessing import BadImage, decode_image
-from .run import Config, UserError, write_csv, write_text
-
-# %% ../nbs/appendix/audit.ipynb #373a9bf2
-import time
-from collections import Counter
-from dataclasses import astuple, dataclass, fields, replace
-from pathlib import Path
-
-import keras
-import numpy as np
-from PIL import Image
-from scipy.special import softmax
-from tqdm.auto import tqdm
-
-from .data import PhotoData
-from .report import _data_address, _html
-from .features import FrozenModel, backbone_features
-from .linear_head import fit_head
-from .model import build_model, freeze, split_model
-from .pipeline import DecodedSplit, decode_split
-from .precision import choose_policy
-from .preprocessing import BadImage, decode_image
 from .errors import UserError
 from .files import write_csv, write_text
 from .run import Config
-from .training import _fit_head
 
 # %% ../nbs/appendix/audit.ipynb #d951bbd5
 class _Undecoded:

@@ -21,34 +21,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .features import SingleProcess
-from .launching import open_to_others
-from .rendezvous import Watchdog, meet
-from .resume import GracefulShutdown, Interrupted
-from .run import Run, UserError, package_versions
-from .training import Strategy
-
-# %% ../nbs/appendix/distribution.ipynb #3c417584
-import itertools
-import json
-import signal
-import tempfile
-import threading
-import time
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-
-import keras
-import numpy as np
-import tensorflow as tf
-
-from .features import SingleProcess
-from .launching import open_to_others
-from .rendezvous import Watchdog, meet
-from .resume import GracefulShutdown, Interrupted
 from .errors import UserError
+from .features import SingleProcess
+from .launching import open_to_others
+from .rendezvous import Watchdog, meet
+from .resume import GracefulShutdown, Interrupted
 from .run import Run
 from .system import package_versions
+from .training import Strategy
 
 # %% ../nbs/appendix/distribution.ipynb #93801b8a
 def use_gpus(
@@ -258,7 +238,7 @@ class DataParallel(keras.Model):
         images, labels, weights = data
         return measure(self, labels, self(images, training=False), weights, self.keys[2])
 
-# %% ../nbs/appendix/distribution.ipynb #6dc1b230
+# %% ../nbs/appendix/distribution.ipynb #26cd095d
 def measure(
     model: DataParallel,  # Whose loss and metrics are updated
     labels,  # int32 (n,), of this worker's shard
@@ -305,7 +285,7 @@ class SharedStop(GracefulShutdown):
             self.signal = int(max(noted)) or None
         super().check()
 
-# %% ../nbs/appendix/distribution.ipynb #43ed545d
+# %% ../nbs/appendix/distribution.ipynb #802c6a9c
 class Agreement(keras.callbacks.Callback):
     "Keeps workers in step: all stop together, and the scores of an epoch are those of worker 0"
 
@@ -408,7 +388,7 @@ def fail_together(
         who = f"Worker {workers.index} of {workers.count}"
         workers.watchdog.close(f"{who}: {reason}" if reason else "")
 
-# %% ../nbs/appendix/distribution.ipynb #c15354cb
+# %% ../nbs/appendix/distribution.ipynb #d524792f
 @contextmanager
 def share_run(
     workers: Workers,  # All must call

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'read_label_issues', 'drop_label_issues']
 
-# %% ../nbs/appendix/label_issues.ipynb #635b1f37
+# %% ../nbs/appendix/label_issues.ipynb #77419201
 import csv
 import io
 from dataclasses import replace
@@ -17,7 +17,7 @@ from .data import PhotoData
 from .errors import UserError
 from .names import from_cell
 
-# %% ../nbs/appendix/label_issues.ipynb #c7bde74c
+# %% ../nbs/appendix/label_issues.ipynb #c31bc6f9
 COLUMNS = ("file", "label", "keep")  # the columns that are needed; a table may have others
 
 
@@ -40,7 +40,7 @@ def read_label_issues(
     except csv.Error as error:
         raise UserError(f"{table} is not the table of an audit: {error}") from None
 
-# %% ../nbs/appendix/label_issues.ipynb #34bbf826
+# %% ../nbs/appendix/label_issues.ipynb #1a60484a
 def drop_label_issues(
     data: PhotoData,  # What a loader returned
     table: str

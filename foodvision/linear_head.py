@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['head_batch_size', 'fit_head', 'sample_with_all_classes', 'tune_head']
 
-# %% ../nbs/appendix/linear_head.ipynb #21851396
+# %% ../nbs/appendix/linear_head.ipynb #73ddd8d5
 from itertools import product
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy.special import log_softmax, softmax
 
 from .run import Config
 
-# %% ../nbs/appendix/linear_head.ipynb #96631856
+# %% ../nbs/appendix/linear_head.ipynb #e20caebd
 def head_batch_size(
     n: int,  # Training photos
     batch_size: int,  # That of the run
@@ -48,7 +48,7 @@ def fit_head(
         weights -= rate * (update + setting["weight_decay"] * weights)
     return weights[:-1], weights[-1]
 
-# %% ../nbs/appendix/linear_head.ipynb #6facc053
+# %% ../nbs/appendix/linear_head.ipynb #d7ac732f
 def sample_with_all_classes(
     labels: np.ndarray,  # int (n,) class ids
     most: int,  # Size of the sample, if there are more photos
@@ -60,7 +60,7 @@ def sample_with_all_classes(
     others = np.setdiff1d(np.arange(len(order)), one_each)[: max(most - len(one_each), 0)]
     return order[np.sort(np.concatenate([one_each, others]))]
 
-# %% ../nbs/appendix/linear_head.ipynb #6c5d8c25
+# %% ../nbs/appendix/linear_head.ipynb #aae437f1
 def tune_head(
     features: np.ndarray,  # float32 (n, channels), training photos, standardized
     labels: np.ndarray,  # int32 (n,), their class ids

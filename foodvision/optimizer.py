@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['LayerWiseAdamW', 'learning_rate_multipliers', 'stage_optimizer']
 
-# %% ../nbs/appendix/optimizer.ipynb #7dd52452
+# %% ../nbs/appendix/optimizer.ipynb #467fd271
 import keras
 
 from .precision import flat_layers, scaled_optimizer
 from .run import Config
 
-# %% ../nbs/appendix/optimizer.ipynb #2fa45f7b
+# %% ../nbs/appendix/optimizer.ipynb #d8569381
 class LayerWiseAdamW(keras.optimizers.Adam):
     "AdamW with a multiplier of the learning rate for each weight, for its step and its weight decay"
 
@@ -34,7 +34,7 @@ class LayerWiseAdamW(keras.optimizers.Adam):
         self.assign_sub(variable, variable * self.decoupled_decay * rate)
         super().update_step(gradient, variable, rate)
 
-# %% ../nbs/appendix/optimizer.ipynb #e3fa5410
+# %% ../nbs/appendix/optimizer.ipynb #ff5b3f6b
 def learning_rate_multipliers(
     model: keras.Model,  # A classifier with a layer `backbone`
     first: float,  # Multiplier of the backbone's first layer
@@ -46,7 +46,7 @@ def learning_rate_multipliers(
         depth |= {id(weight): number / len(layers) for weight in layer.trainable_weights}
     return [first ** (1 - depth.get(id(weight), 1)) for weight in model.trainable_weights]
 
-# %% ../nbs/appendix/optimizer.ipynb #7b0e2f61
+# %% ../nbs/appendix/optimizer.ipynb #ec09a968
 def stage_optimizer(
     config: Config,  # Its `schedule` is used
     rate: float,  # Highest learning rate

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_secret', 'Watchdog', 'listen', 'greeting', 'listening', 'free_port', 'misfit', 'meet']
 
-# %% ../nbs/appendix/rendezvous.ipynb #f14e7987
+# %% ../nbs/appendix/rendezvous.ipynb #7a5b1882
 import errno
 import json
 import os
@@ -22,7 +22,7 @@ from typing import Any
 
 from .errors import UserError
 
-# %% ../nbs/appendix/rendezvous.ipynb #d616cf67
+# %% ../nbs/appendix/rendezvous.ipynb #1b1a84c4
 def read_secret(
     path: str | Path,  # A file with the same content on all machines
 ) -> bytes:
@@ -42,7 +42,7 @@ def read_secret(
         raise UserError(f"The workers' secret {path} {readable}: chmod 600 {path}")
     return secret
 
-# %% ../nbs/appendix/rendezvous.ipynb #678e8b0e
+# %% ../nbs/appendix/rendezvous.ipynb #0008265e
 class Watchdog:
     "Connections over which workers report how they ended; when one breaks, this process ends too"
 
@@ -76,7 +76,7 @@ class Watchdog:
         self.closed = True
         self.tell(reason)
 
-# %% ../nbs/appendix/rendezvous.ipynb #dec21fe2
+# %% ../nbs/appendix/rendezvous.ipynb #dff0578f
 def listen(
     watchdog: Watchdog,  # Whose connections to listen on
 ):
@@ -96,7 +96,7 @@ def listen(
                 print(f"\nfoodvision: {reason}", file=sys.stderr, flush=True)
                 os._exit(1)
 
-# %% ../nbs/appendix/rendezvous.ipynb #c6166b51
+# %% ../nbs/appendix/rendezvous.ipynb #397901dd
 # The errors that a stranger, or a worker whose messages make no sense, can cause.
 _STRANGER = (OSError, EOFError, ValueError, AssertionError, AuthenticationError, RecursionError)
 
@@ -132,7 +132,7 @@ def _greet(sock, host, secret, arrivals):
             if 0 < hello["port"] < 65536:
                 arrivals.put((connection, host, hello))
 
-# %% ../nbs/appendix/rendezvous.ipynb #70c688ee
+# %% ../nbs/appendix/rendezvous.ipynb #c6c70e84
 def _accept(server, secret, arrivals):
     "Greet each caller in a thread of its own, until the server is shut down"
     while True:
@@ -167,7 +167,7 @@ def listening(
         finally:
             server.shutdown(socket.SHUT_RDWR)
 
-# %% ../nbs/appendix/rendezvous.ipynb #9eed9780
+# %% ../nbs/appendix/rendezvous.ipynb #15c0fa14
 def free_port() -> int:
     "A port that no process listens on at the moment"
     with socket.create_server(("", 0)) as server:
@@ -190,7 +190,7 @@ def misfit(
         return f"There are two workers {index}"
     return "" if 0 < index < total else f"There is no worker {index} of {total}"
 
-# %% ../nbs/appendix/rendezvous.ipynb #dea3d365
+# %% ../nbs/appendix/rendezvous.ipynb #b7e3ef90
 def _welcome(watchdog, host, port, job, secret, seconds):
     "Worker 0: wait for the others, compare their jobs, and send each the addresses and machines of all"
     members, connections = (
@@ -218,7 +218,7 @@ def _welcome(watchdog, host, port, job, secret, seconds):
     watchdog.tell(json.dumps(ordered))
     return ordered
 
-# %% ../nbs/appendix/rendezvous.ipynb #9311eb20
+# %% ../nbs/appendix/rendezvous.ipynb #af1357ff
 def _reach(host, port, seconds):
     "A connection to worker 0, which may still have to start"
     deadline = time.monotonic() + seconds
@@ -260,7 +260,7 @@ def _call(watchdog, host, port, job, secret, seconds):
     watchdog.connections[0] = connection
     return answer
 
-# %% ../nbs/appendix/rendezvous.ipynb #64033f0d
+# %% ../nbs/appendix/rendezvous.ipynb #8fbe567d
 def meet(
     coordinator: str,  # host:port of worker 0
     index: int,  # Which worker this process is, from 0

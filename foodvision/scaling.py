@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['scaled_rate', 'expected_throughput']
 
-# %% ../nbs/appendix/scaling.ipynb #a9ea9149
+# %% ../nbs/appendix/scaling.ipynb #04aca974
 from .errors import UserError
 
-# %% ../nbs/appendix/scaling.ipynb #6be3f5b1
+# %% ../nbs/appendix/scaling.ipynb #49050b45
 def scaled_rate(
     rate: float,  # A learning rate that works for `reference` photos per step
     batch_size: int,  # Photos per step, over all devices and workers
@@ -23,7 +23,7 @@ def scaled_rate(
         raise UserError(f"A batch needs at least one photo; {sizes}")
     return rate * (batch_size / reference) ** 0.5
 
-# %% ../nbs/appendix/scaling.ipynb #0708b82a
+# %% ../nbs/appendix/scaling.ipynb #c5222c0b
 def expected_throughput(
     photos: int,  # Photos per step of one worker
     step_seconds: float,  # Duration of such a step, measured
