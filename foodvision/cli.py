@@ -127,7 +127,8 @@ def train(
             overwrite=overwrite, accept_changes=accept_changes, devices=devices, evaluate=evaluate, config=config, **settings))  # fmt: skip
     _say_begin(chosen, folder)
     _import_tensorflow()
-    from foodvision.distribution import Devices, Workers, join
+    from foodvision.devices import Devices
+    from foodvision.distribution import Workers, join
     from foodvision.rendezvous import read_secret
     from foodvision.training import train as train_run
 

@@ -70,10 +70,7 @@ class LiteRTModel:
         images, starts = np.asarray(images), range(0, len(images), self.at_once)
         return np.concatenate([self.invoke(images[i : i + self.at_once]) for i in starts])
 
-    def invoke(
-        self,
-        images: np.ndarray,  # At most `at_once` images
-    ) -> np.ndarray:  # float32 features
+    def invoke(self, images: np.ndarray) -> np.ndarray:  # At most `at_once` photos
         "Features of a few photos"
         interpreter = self.interpreter
         index = interpreter.get_input_details()[0]["index"]
@@ -288,6 +285,20 @@ def compute_shard(
         np.savez(path, features=features)
     return features
 
+# %% ../nbs/10_features.ipynb #facc701c
+def _collect(shards, ask, empty, photos, per_shard, stop, workers):
+    "The features of all photos; each process has or computes one shard of each round"
+    collected = []
+    with tqdm(total=photos, desc="Backbone", unit="photo", disable=not workers.is_first) as bar:
+        for first in range(0, photos, per_shard * workers.count):
+            start = first + workers.index * per_shard
+            shard = shards.pop(start, None) if start < photos else empty
+            collected.append(workers.all_gather(ask(start) if shard is None else shard))
+            bar.update(len(collected[-1]))
+            if stop:
+                stop.check()
+    return np.concatenate(collected)
+
 # %% ../nbs/10_features.ipynb #85654f66
 def backbone_features(
     extractor: keras.Model,  # Images in, pooled features out: the first part of `split_model`
@@ -319,17 +330,3 @@ def backbone_features(
     return backbone_features(
         extractor, decoded, batch_size, shard_batches, folder, gigabytes, stop, workers, compute
     )
-
-
-def _collect(shards, ask, empty, photos, per_shard, stop, workers):
-    "The features of all photos; each process has or computes one shard of each round"
-    collected = []
-    with tqdm(total=photos, desc="Backbone", unit="photo", disable=not workers.is_first) as bar:
-        for first in range(0, photos, per_shard * workers.count):
-            start = first + workers.index * per_shard
-            shard = shards.pop(start, None) if start < photos else empty
-            collected.append(workers.all_gather(ask(start) if shard is None else shard))
-            bar.update(len(collected[-1]))
-            if stop:
-                stop.check()
-    return np.concatenate(collected)

@@ -145,7 +145,7 @@ def _accept(server, secret, arrivals):
             continue
         threading.Thread(target=_greet, args=(sock, host, secret, arrivals), daemon=True).start()
 
-
+# %% ../nbs/appendix/rendezvous.ipynb #2551a9c4
 @contextmanager
 def listening(
     host: str,  # Only a loopback address limits who can connect
@@ -232,7 +232,7 @@ def _reach(host, port, seconds):
                                 "and check for a firewall in between.", 1) from None  # fmt: skip
             time.sleep(0.2)
 
-
+# %% ../nbs/appendix/rendezvous.ipynb #1fa3d3bd
 def _call(watchdog, host, port, job, secret, seconds):
     "Any other worker: call worker 0 and say who this is; returns the addresses and machines of all"
     coordinator, deadline = f"The coordinator at {host}:{port}", time.monotonic() + seconds

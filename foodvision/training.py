@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['ONE_DEVICE', 'TITLES', 'AUGMENTED_SCALE', 'Strategy', 'Stage', 'fit_stage', 'decided', 'extract_features',
-           'fine_tune', 'weights_checksum', 'prepare', 'open_to_resume', 'check_unchanged', 'explain_file_errors',
-           'train', 'plot_history']
+           'fine_tune', 'weights_checksum', 'prepare', 'train', 'plot_history']
 
 # %% ../nbs/11_training.ipynb #8a04d1e4
 import hashlib
 import shutil
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
+# %% ../nbs/11_training.ipynb #15949d4c
 from foodvision.callbacks import (
     BestModel,
     ConfusionImage,
@@ -29,7 +29,7 @@ from foodvision.callbacks import (
 from .data import load_data
 from .errors import UserError
 from .features import FrozenModel, SingleProcess, backbone_features, compute_threads
-from .files import atomic_write, remove_unfinished
+from .files import atomic_write
 from .label_issues import drop_label_issues
 from .linear_head import head_batch_size, tune_head
 from foodvision.model import (
@@ -50,8 +50,9 @@ from foodvision.pipeline import (
 )
 from .precision import choose_policy, device_summary, make_reproducible
 from .resume import Checkpoint, GracefulShutdown, Resumable
-from .run import Config, Run, check_free, require_metadata
-from .system import lock, package_versions
+from .resume_checks import check_unchanged, explain_file_errors, open_to_resume
+from .run import Config, Run, check_free
+from .system import lock
 
 # %% ../nbs/11_training.ipynb #062be9e0
 class Strategy(SingleProcess):
@@ -61,8 +62,10 @@ class Strategy(SingleProcess):
     options = ""  # of the command that resumes such a training
 
     def open(
-        self, directory: Path, resume: bool
-    ) -> AbstractContextManager[Path]:  # The run's folder
+        self,
+        directory: Path,  # The run's folder
+        resume: bool,  # Whether there is a run already
+    ) -> AbstractContextManager[Path]:
         "A context that gives the folder to write to; a failure inside it ends all processes"
         return nullcontext(directory)
 
@@ -130,7 +133,16 @@ def _callbacks(run: Run, stage: Stage, classifier: keras.Model, history: EpochHi
             keras.callbacks.ReduceLROnPlateau(factor=factor, patience=patience, **watch)
         )
     stopping = keras.callbacks.EarlyStopping(patience=config.early_stopping_patience, **watch)
-    return [*callbacks, stopping, BestModel(run.path / "model.keras", classifier, best, head=head)]
+    return [*callbacks, stopping, BestModel(run.model_path, classifier, best, head=head)]
+
+
+def _writers(run: Run, stage: Stage, history: EpochHistory) -> list:
+    "The callbacks that write logs, in the first process"
+    logs, writers = run.path / "tensorboard", []
+    if stage.name == "fine_tuning":
+        batches = evaluation_batches(stage.validation, run.config.batch_size)
+        writers.append(ConfusionImage(logs, batches, run.info["class_names"], history))
+    return [TensorBoardLog(logs, history), *writers]
 
 # %% ../nbs/11_training.ipynb #0de9b409
 def fit_stage(
@@ -139,34 +151,34 @@ def fit_stage(
     classifier: keras.Model,  # The whole model
     stop: GracefulShutdown | None,  # Checked after every step
     strategy: Strategy,  # How the work is shared
-    confusion: DecodedSplit | None = None,  # Photos for a confusion matrix in TensorBoard
 ):
     "Fit one stage of a run, from its checkpoint if there is one"
-    config, logs, steps = run.config, run.path / "tensorboard", stage.steps
-    before = [row for row in run.history if row["stage"] != "fine_tuning"]
-    before = before if stage.name == "fine_tuning" else []
-    history = EpochHistory(run.path / "history.json", stage.name, steps, before)
-    model, jit = strategy.distribute(stage.model), bool(device_summary()["accelerators"])
-    model.compile(stage.optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"],
-                  auto_scale_loss=False, jit_compile="auto" if jit else False)  # fmt: skip
+    config, logs, steps, n = run.config, run.path / "tensorboard", stage.steps, stage.batch_size
+    rows = run.history if stage.name == "fine_tuning" else []
+    rows = [row for row in rows if row["stage"] != stage.name]
+    history = EpochHistory(run.path / "history.json", stage.name, steps, rows)
+    model, first = strategy.distribute(stage.model), history.first_epoch
+    jit, loss = bool(device_summary()["accelerators"]), "sparse_categorical_crossentropy"
+    options = {"metrics": ["accuracy"], "jit_compile": "auto" if jit else False}
+    model.compile(stage.optimizer, loss, auto_scale_loss=False, **options)
     callbacks = [*strategy.callbacks(stop), *_callbacks(run, stage, classifier, history)]
     progress = Progress(TITLES[stage.name], steps, stage.epochs)
     if strategy.is_first:
-        callbacks += [TensorBoardLog(logs, history), progress]
-    if strategy.is_first and confusion:
-        batches = evaluation_batches(confusion, config.batch_size)
-        callbacks.append(ConfusionImage(logs, batches, run.info["class_names"], history))
-    resumable = Resumable(callbacks, model, Checkpoint(run.path / "checkpoint"), stage.name, steps, len(before),
-                          stage.epochs, stop, logs, config.checkpoint_steps, config.checkpoint_minutes)  # fmt: skip
-    epoch, step = resumable.epoch - len(before), resumable.step
-    progress.done = epoch * steps + step
-    batches = training_batches(stage.training, stage.batch_size, stage.seed, config.image_size, stage.augment,
-                               epoch, step, strategy.shard)  # fmt: skip
-    even = strategy.even_batch(len(stage.validation), stage.batch_size)
-    validation = evaluation_batches(stage.validation, even, strategy.shard)
+        callbacks += [*_writers(run, stage, history), progress]
+    checkpoint = Checkpoint(run.path / "checkpoint")
+    every = config.checkpoint_steps, config.checkpoint_minutes
+    resumable = Resumable(
+        callbacks, model, checkpoint, stage.name, steps, first, stage.epochs, stop, logs, *every
+    )
+    epoch, step, shard = resumable.epoch - first, resumable.step, strategy.shard
+    size, seed, progress.done = config.image_size, stage.seed, epoch * steps + step
+    batches = training_batches(stage.training, n, seed, size, stage.augment, epoch, step, shard)
+    even = strategy.even_batch(len(stage.validation), n)
+    validation = evaluation_batches(stage.validation, even, shard)
+    epochs = {"initial_epoch": resumable.epoch, "epochs": resumable.epochs}
+    options = {"steps_per_epoch": steps, "validation_data": validation, **epochs}
     try:
-        model.fit(batches, steps_per_epoch=steps, initial_epoch=resumable.epoch, epochs=resumable.epochs,
-                  validation_data=validation, callbacks=resumable, verbose=0, shuffle=False)  # fmt: skip
+        model.fit(batches, callbacks=resumable, verbose=0, shuffle=False, **options)
     finally:
         progress.close()
 
@@ -180,15 +192,14 @@ def decided(
     table = Path(config.drop_label_issues) if config.drop_label_issues else None
     if run and (run.path / "label_issues.csv").exists():
         table = run.path / "label_issues.csv"
-    head = {"learning_rate": config.head_learning_rate, "weight_decay": config.head_weight_decay,
-            "dropout": config.dropout}  # fmt: skip
-    if "tune_head" in info:
-        head = info["tune_head"][0]
-    return {
-        "policy": choose_policy(info.get("policy", config.policy)),
-        "label_issues": table,
-        "head": head,
+    head = {
+        "learning_rate": config.head_learning_rate,
+        "weight_decay": config.head_weight_decay,
+        "dropout": config.dropout,
     }
+    head = info["tune_head"][0] if "tune_head" in info else head
+    policy = choose_policy(info.get("policy", config.policy))
+    return {"policy": policy, "label_issues": table, "head": head}
 
 
 def _set_head(run: Run, model: keras.Model) -> dict:
@@ -198,13 +209,17 @@ def _set_head(run: Run, model: keras.Model) -> dict:
     return settings
 
 # %% ../nbs/11_training.ipynb #b04a2da1
-def _tune(
-    standardize, training: DecodedSplit, validation: DecodedSplit, config: Config
-) -> list[dict]:
+def _as_features(run: Run, extractor, splits, stop, strategy) -> list[DecodedSplit]:
+    "Splits with the features of the backbone in place of their pixels"
+    compute = FrozenModel(extractor, sum(map(len, splits)))
+    options: dict = {"stop": stop, "workers": strategy, "compute": compute}
+    features = lambda split: backbone_features(extractor, split, run.config.batch_size, **options)
+    return [replace(split, images=features(split)) for split in splits]
+
+
+def _tune(standardize, training: DecodedSplit, validation: DecodedSplit, config: Config):
     "The result of `tune_head` on two splits of features"
-    x, val_x = (
-        keras.ops.convert_to_numpy(standardize(split.images)) for split in (training, validation)
-    )
+    x, val_x = (np.asarray(standardize(split.images)) for split in (training, validation))
     return tune_head(x, training.labels, val_x, validation.labels, config)
 
 # %% ../nbs/11_training.ipynb #955d31ab
@@ -222,32 +237,17 @@ def extract_features(
         return  # a resumed run that has completed this stage
     freeze(model)
     extractor, head = split_model(model)
-    compute = FrozenModel(extractor, len(training) + len(validation))
-    training, validation = (
-        replace(photos, images=backbone_features(extractor, photos, config.batch_size, stop=stop,
-                                                 workers=strategy, compute=compute))
-        for photos in (training, validation)
-    )  # fmt: skip
+    training, validation = _as_features(run, extractor, (training, validation), stop, strategy)
     adapt_normalization(model, training.images)
     if config.tune_head and "tune_head" not in run.info:
         found = _tune(model.get_layer("standardization"), training, validation, config)
         run.record(tune_head=strategy.broadcast(found))
-    settings = _set_head(run, model)
+    settings, epochs, seed = _set_head(run, model), config.feature_epochs, config.seed
     batch = strategy.even_batch(len(training), head_batch_size(len(training), config.batch_size))
-    steps = steps_per_epoch(len(training), batch) * config.feature_epochs
-    optimizer = stage_optimizer(
-        config, settings["learning_rate"], settings["weight_decay"], steps, "float32"
-    )
-    stage = Stage(
-        "feature_extraction",
-        head,
-        training,
-        validation,
-        batch,
-        config.feature_epochs,
-        optimizer,
-        config.seed,
-    )
+    steps = steps_per_epoch(len(training), batch) * epochs
+    rate, decay = settings["learning_rate"], settings["weight_decay"]
+    optimizer = stage_optimizer(config, rate, decay, steps, "float32")
+    stage = Stage("feature_extraction", head, training, validation, batch, epochs, optimizer, seed)
     fit_stage(run, stage, model, stop, strategy)
 
 # %% ../nbs/11_training.ipynb #0bf52df4
@@ -266,11 +266,12 @@ def fine_tune(
     fine_tuned = keras.Model(model.inputs[0], model.outputs[0])  # `model` itself is not compiled
     steps = steps_per_epoch(len(training), config.batch_size) * epochs
     multipliers = learning_rate_multipliers(fine_tuned, config.fine_tune_first_layer_multiplier)
-    optimizer = stage_optimizer(config, config.fine_tune_learning_rate, config.fine_tune_weight_decay, steps,
-                                run.info["policy"], multipliers)  # fmt: skip
-    stage = Stage("fine_tuning", fine_tuned, training, validation, config.batch_size, epochs, optimizer, config.seed + 1,
-                  config.augment)  # fmt: skip
-    fit_stage(run, stage, model, stop, strategy, confusion=validation)
+    rate, decay = config.fine_tune_learning_rate, config.fine_tune_weight_decay
+    optimizer = stage_optimizer(config, rate, decay, steps, run.info["policy"], multipliers)
+    seed, augment = config.seed + 1, config.augment
+    splits, batch = (training, validation), config.batch_size
+    stage = Stage("fine_tuning", fine_tuned, *splits, batch, epochs, optimizer, seed, augment)
+    fit_stage(run, stage, model, stop, strategy)
 
 # %% ../nbs/11_training.ipynb #d47a934d
 AUGMENTED_SCALE = (
@@ -314,85 +315,6 @@ def prepare(
              "threads": compute_threads(), "parameters": parameter_counts(model),
              "first_weights": weights_checksum(model)}  # fmt: skip
     return model, training, validation, facts
-
-# %% ../nbs/11_training.ipynb #f6d49f20
-def open_to_resume(
-    directory: str | Path,  # Of a run that was stopped
-    config: Config | None,  # Must be the run's own, if given
-) -> Run:
-    "The run to continue; raises `UserError` if it was started with another configuration"
-    run = Run.open(directory)
-    require_metadata(run, "class_names", "data", "policy", "device", "threads")
-    remove_unfinished(run.path)
-    new, old = (config or run.config).to_dict(), run.config.to_dict()
-    if changed := [
-        f"{name} was {old[name]!r} and is now {new[name]!r}"
-        for name in new
-        if new[name] != old[name]
-    ]:
-        raise UserError(f"{directory} was started with other settings: {'; '.join(changed)}. "
-                        "Resume it without settings, or start a new run.")  # fmt: skip
-    return run
-
-
-def _comparable(facts: dict) -> dict:
-    "What must be the same when a run is resumed, as far as it is known"
-    data = facts["data"]
-    known = {"data": data["fingerprint"][:12], "training photos": data.get("counts", {}).get("train"),
-             "first weights": facts.get("first_weights"), "threads": facts["threads"],
-             "accelerators": facts["device"]["accelerators"], **facts["versions"]}  # fmt: skip
-    return {name: value for name, value in known.items() if value is not None}
-
-# %% ../nbs/11_training.ipynb #f6d49f21
-def check_unchanged(
-    run: Run,  # That is resumed
-    facts: dict,  # Of the training now, from `prepare`
-    accept_changes: bool,  # Record the differences instead of raising
-):
-    "Raise `UserError` that names what is different from when the run was started"
-    if facts["class_names"] != run.info.get("class_names"):
-        raise UserError(
-            f"{run.config.data} has other classes than when {run.path} was started; start a new run."
-        )
-    facts = {**facts, "versions": package_versions()}
-    was, now = _comparable(run.info), _comparable(facts)
-    changed = [
-        f"{name} was {was[name]} and is now {now.get(name)}"
-        for name in was
-        if now.get(name) != was[name]
-    ]
-    if changed and not accept_changes:
-        raise UserError(f"Since {run.path} was started, {'; '.join(changed)}. The resumed run would not end as an "
-                        "uninterrupted one. Go on all the same with --accept-changes.")  # fmt: skip
-    if changed:
-        run.record(**facts, accepted_changes=run.info.get("accepted_changes", []) + changed)
-
-# %% ../nbs/11_training.ipynb #ad27eaa2
-@contextmanager
-def explain_file_errors(
-    run: Run,  # That is being trained
-):
-    "Turn errors of the file system into a `UserError` that says what is kept"
-    try:
-        yield
-    except OSError as error:
-        if not (run.path / "config.json").exists():
-            removed = f"{run.path} was removed while the training ran; nothing can be saved there."
-            raise UserError(removed, 1) from error
-        reason = error.strerror or str(error).splitlines()[0][:200]
-        file = f" ({error.filename})" if error.filename else ""
-        checkpoint = Checkpoint(run.path / "checkpoint")
-        kept = (
-            ["the last checkpoint"]
-            if checkpoint.newest.exists() or checkpoint.previous.exists()
-            else []
-        )
-        kept += ["the best model so far"] if run.model_path.exists() else []
-        saved = (
-            f"Whole and kept there: {' and '.join(kept)}." if kept else "Nothing was learnt yet."
-        )
-        raise UserError(f"{reason}{file} while training into {run.path}. {saved} "
-                        f"Mend that, then carry on with: foodvision train --resume {run.path}", 1) from error  # fmt: skip
 
 # %% ../nbs/11_training.ipynb #5c1e0a23
 def _begin(run: Run | None, config: Config | None, folder, overwrite, accept_changes, strategy):
