@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import PhotoData, load_data
+from .data import PhotoData
+from .food101 import load_data
 from .calibration import Calibration, load_calibration, require_calibration
 from .inference import Classifier, Prediction
 from .predictor import checksum

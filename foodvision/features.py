@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from .data import photo_digests
 from .errors import UserError
 from .files import atomic_write, cache_folder
 from .pipeline import DecodedSplit, evaluation_batches
@@ -155,7 +156,7 @@ def feature_set_name(
 ) -> str:  # 24 hexadecimal digits
     "A checksum of everything that the features and their files depend on"
     photos = [decoded.size, runtime, batch_size, per_shard]
-    parts = [*photos, package_versions(), decoded.split.digests()]
+    parts = [*photos, package_versions(), photo_digests(decoded.split)]
     digest = hashlib.sha256(json.dumps(parts).encode())
     # Keras numbers layers by how many were built before.
     digest.update(re.sub(r"_\d+\b", "", extractor.to_json()).encode())

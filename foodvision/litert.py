@@ -230,7 +230,7 @@ def _measure(part: Path, data: PhotoData | str | None):
         facts = evaluate(light, data, folder=Path(folder) / "report")
     facts["data"].pop("notes", None)
     names = ("photos", "top_1", "top_5", "macro_f1", "calibration_error_calibrated", "coverage", "accuracy_at_coverage",
-             "others", "others_name", "others_refused", "most_confused", "per_class", "data", "classes")  # fmt: skip
+             "out_of_distribution", "out_of_distribution_name", "out_of_distribution_rejected", "most_confused", "per_class", "data", "classes")  # fmt: skip
     kept = {name: facts[name] for name in names}
     kept["most_confused"] = [
         {"classes": pair["classes"], "times": pair["times"]} for pair in kept["most_confused"]

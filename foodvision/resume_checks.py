@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .files import remove_unfinished
-from .resume import Checkpoint
+from .resume import REMOVED, checkpoint_files
 from .run import Config, Run, require_metadata
 from .system import package_versions
 
@@ -77,16 +77,11 @@ def explain_file_errors(
         yield
     except OSError as error:
         if not (run.path / "config.json").exists():
-            removed = f"{run.path} was removed while the training ran; nothing can be saved there."
-            raise UserError(removed, 1) from error
+            raise UserError(f"{run.path} {REMOVED}", 1) from error
         reason = error.strerror or str(error).splitlines()[0][:200]
         file = f" ({error.filename})" if error.filename else ""
-        checkpoint = Checkpoint(run.path / "checkpoint")
-        kept = (
-            ["the last checkpoint"]
-            if checkpoint.newest.exists() or checkpoint.previous.exists()
-            else []
-        )
+        found = any(path.exists() for path in checkpoint_files(run.path / "checkpoint"))
+        kept = ["the last checkpoint"] if found else []
         kept += ["the best model so far"] if run.model_path.exists() else []
         saved = (
             f"Whole and kept there: {' and '.join(kept)}." if kept else "Nothing was learnt yet."

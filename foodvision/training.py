@@ -19,6 +19,7 @@ import numpy as np
 
 # %% ../nbs/11_training.ipynb #15949d4c
 from foodvision.callbacks import (
+    BestHead,
     BestModel,
     ConfusionImage,
     EpochHistory,
@@ -26,10 +27,11 @@ from foodvision.callbacks import (
     StopOnBadLoss,
     TensorBoardLog,
 )
-from .data import load_data
+from .data import photo_sizes
 from .errors import UserError
 from .features import FrozenModel, SingleProcess, backbone_features, compute_threads
 from .files import atomic_write
+from .food101 import load_data
 from .label_issues import drop_label_issues
 from .linear_head import head_batch_size, tune_head
 from foodvision.model import (
@@ -49,7 +51,8 @@ from foodvision.pipeline import (
     training_batches,
 )
 from .precision import choose_policy, device_summary, make_reproducible
-from .resume import Checkpoint, GracefulShutdown, Resumable
+from .resume import Checkpoint, GracefulShutdown, Resumable, StageEpochs
+from .resume import load_checkpoint, remove_checkpoints
 from .resume_checks import check_unchanged, explain_file_errors, open_to_resume
 from .run import Config, Run, check_free
 from .system import lock
@@ -125,7 +128,11 @@ def _callbacks(run: Run, stage: Stage, classifier: keras.Model, history: EpochHi
     "The callbacks of one stage, in every process"
     config, watch = run.config, {"monitor": "val_loss", "mode": "min"}
     best = min((row["val_loss"] for row in history.rows), default=float("inf"))
-    head = run.path / "checkpoint" / "best_head.npz" if stage.name == "feature_extraction" else None
+    saved = BestModel(run.model_path, classifier, best)
+    if stage.name == "feature_extraction":
+        saved = BestHead(
+            run.model_path, classifier, best, run.path / "checkpoint" / "best_head.npz"
+        )
     callbacks: list = [history, StopOnBadLoss()]
     if config.schedule == "plateau":
         factor, patience = config.reduce_factor, config.reduce_patience
@@ -133,7 +140,7 @@ def _callbacks(run: Run, stage: Stage, classifier: keras.Model, history: EpochHi
             keras.callbacks.ReduceLROnPlateau(factor=factor, patience=patience, **watch)
         )
     stopping = keras.callbacks.EarlyStopping(patience=config.early_stopping_patience, **watch)
-    return [*callbacks, stopping, BestModel(run.model_path, classifier, best, head=head)]
+    return [*callbacks, stopping, saved]
 
 
 def _writers(run: Run, stage: Stage, history: EpochHistory) -> list:
@@ -165,20 +172,19 @@ def fit_stage(
     progress = Progress(TITLES[stage.name], steps, stage.epochs)
     if strategy.is_first:
         callbacks += [*_writers(run, stage, history), progress]
-    checkpoint = Checkpoint(run.path / "checkpoint")
     every = config.checkpoint_steps, config.checkpoint_minutes
-    resumable = Resumable(
-        callbacks, model, checkpoint, stage.name, steps, first, stage.epochs, stop, logs, *every
-    )
+    checkpoint = Checkpoint(run.path / "checkpoint", *every, writes=strategy.is_first)
+    epochs = StageEpochs(stage.name, steps, first, stage.epochs)
+    resumable = Resumable(callbacks, model, checkpoint, epochs, logs, stop)
     epoch, step, shard = resumable.epoch - first, resumable.step, strategy.shard
     size, seed, progress.done = config.image_size, stage.seed, epoch * steps + step
     batches = training_batches(stage.training, n, seed, size, stage.augment, epoch, step, shard)
     even = strategy.even_batch(len(stage.validation), n)
     validation = evaluation_batches(stage.validation, even, shard)
-    epochs = {"initial_epoch": resumable.epoch, "epochs": resumable.epochs}
-    options = {"steps_per_epoch": steps, "validation_data": validation, **epochs}
+    options = {"initial_epoch": resumable.epoch, "epochs": resumable.epochs, "shuffle": False}
+    options |= {"steps_per_epoch": steps, "validation_data": validation, "verbose": 0}
     try:
-        model.fit(batches, callbacks=resumable, verbose=0, shuffle=False, **options)
+        model.fit(batches, callbacks=resumable, **options)
     finally:
         progress.close()
 
@@ -232,7 +238,7 @@ def extract_features(
     strategy: Strategy = ONE_DEVICE,  # How the work is shared
 ):
     "Stage 1: train the head of `model` on the features of the frozen backbone"
-    saved, config = Checkpoint(run.path / "checkpoint").load(), run.config
+    saved, config = load_checkpoint(run.path / "checkpoint"), run.config
     if saved and saved[0]["stage"] == "fine_tuning":
         return  # a resumed run that has completed this stage
     freeze(model)
@@ -304,7 +310,7 @@ def prepare(
                         policy, config.seed)  # fmt: skip
     training, validation = (decode_split(split, config.image_size, config.cache_gigabytes, config.on_bad_image)
                             for split in (data.train, data.validation))  # fmt: skip
-    width, height = np.median(data.train.photo_sizes(), axis=0).astype(int)
+    width, height = np.median(photo_sizes(data.train), axis=0).astype(int)
     facts = {
         "name": data.name, "notes": list(data.notes),
         "fingerprint": whole.fingerprint(),  # with the photos left out; decoded ones are not read again
@@ -379,7 +385,7 @@ def train(
         with strategy.graceful_shutdown(message) as stop, explain_file_errors(run):
             run.record(distribution={"devices": strategy.devices, "workers": strategy.count})
             _fit_both(run, stop, strategy, *parts)
-        Checkpoint(run.path / "checkpoint").remove()
+        remove_checkpoints(run.path / "checkpoint")
     return run
 
 # %% ../nbs/11_training.ipynb #d9ae46bd
