@@ -52,12 +52,15 @@ def drop_label_issues(
     other data, or that would leave a class without training photos.
     """
     rows, splits = read_label_issues(Path(table)), (data.train, data.validation)
-    labels = {str(name): data.class_names[label] for split in splits
-              for name, label in zip(split.names, split.labels)}  # fmt: skip
+    pairs = (pair for split in splits for pair in zip(split.names, split.labels))
+    labels = {str(name): data.class_names[i] for name, i in pairs}
     found = [row for row in rows if labels.get(row["file"]) == row["label"]]
     if 2 * len(found) < len(rows):
-        raise UserError(f"{table} is of other data than {data.name}: of the {len(rows):,} photos it lists, {len(found):,} "
-                        "are there under the same label. Audit this data with: foodvision audit --data …")  # fmt: skip
+        there = (
+            f"of the {len(rows):,} photos it lists, {len(found):,} are there under the same label"
+        )
+        hint = "Audit this data with: foodvision audit --data …"
+        raise UserError(f"{table} is of other data than {data.name}: {there}. {hint}")
     kept = {
         row["file"] for row in found if row["keep"].strip().lower() in ("yes", "y", "true", "1")
     }
@@ -65,8 +68,9 @@ def drop_label_issues(
     left = data.train.take(stays)
     if len(emptied := np.setdiff1d(data.train.labels, left.labels)):
         names = ", ".join(data.class_names[i] for i in emptied[:5])
-        raise UserError(f"{table} lists every training photo of {names}. "
-                        "Write yes into the column keep of those that are right.")  # fmt: skip
+        raise UserError(
+            f"{table} lists every training photo of {names}. Write yes into keep for some."
+        )
     note = f"Left out {len(stays) - len(left):,} of {len(stays):,} training photos, as the label audit suspects them"
     note += f"; {len(kept):,} of those it lists were marked to keep." if kept else "."
     return replace(data, train=left, notes=(*data.notes, note))

@@ -183,8 +183,10 @@ def misfit(
     "Why a worker cannot take part; empty if it can"
     index, other = hello["index"], hello["job"]
     if names := [name for name in job if job[name] != other.get(name)]:
-        differences = [f"{name} is {other.get(name)} on worker {index} and {job[name]} on worker 0"
-                       for name in names]  # fmt: skip
+        here, there = f"on worker {index}", "on worker 0"
+        differences = (
+            f"{name} is {other.get(name)} {here} and {job[name]} {there}" for name in names
+        )
         return f"The workers do not fit together: {'; '.join(differences)}"
     if index in known:
         return f"There are two workers {index}"
@@ -206,8 +208,8 @@ def _welcome(watchdog, host, port, job, secret, seconds):
             except queue.Empty:
                 missing = ", ".join(str(index) for index in range(total) if index not in members)
                 found = f"{len(members)} of {total} workers are here; missing: {missing}"
-                raise UserError(f"After {seconds:.0f} s, {found}. Start them with "
-                                f"--coordinator {host}:{port}", 1) from None  # fmt: skip
+                hint = f"Start them with --coordinator {host}:{port}"
+                raise UserError(f"After {seconds:.0f} s, {found}. {hint}", 1) from None
             if wrong := misfit(hello, total, job, members):
                 for one in (connection, *connections.values()):
                     one.send_bytes(json.dumps(wrong).encode())
@@ -228,8 +230,8 @@ def _reach(host, port, seconds):
         except OSError as error:
             if time.monotonic() > deadline:
                 reason = f"within {seconds:.0f} s ({error.strerror or error})"
-                raise UserError(f"No coordinator at {host}:{port} {reason}. Start worker 0 there, "
-                                "and check for a firewall in between.", 1) from None  # fmt: skip
+                hint = "Start worker 0 there, and check for a firewall in between."
+                raise UserError(f"No coordinator at {host}:{port} {reason}. {hint}", 1) from None
             time.sleep(0.2)
 
 # %% ../nbs/appendix/rendezvous.ipynb #1fa3d3bd

@@ -30,20 +30,26 @@ def open_to_resume(
         for name in new
         if new[name] != old[name]
     ]:
-        raise UserError(f"{directory} was started with other settings: {'; '.join(changed)}. "
-                        "Resume it without settings, or start a new run.")  # fmt: skip
+        hint = "Resume it without settings, or start a new run."
+        listed = "; ".join(changed)
+        raise UserError(f"{directory} was started with other settings: {listed}. {hint}")
     return run
 
 # %% ../nbs/appendix/resume_checks.ipynb #3c3b863d
 def _comparable(facts: dict) -> dict:
     "What must be the same when a run is resumed, as far as it is known"
     data = facts["data"]
-    known = {"data": data["fingerprint"][:12], "training photos": data.get("counts", {}).get("train"),
-             "first weights": facts.get("first_weights"), "threads": facts["threads"],
-             "accelerators": facts["device"]["accelerators"], **facts["versions"]}  # fmt: skip
+    known = {
+        "data": data["fingerprint"][:12],
+        "training photos": data.get("counts", {}).get("train"),
+        "first weights": facts.get("first_weights"),
+        "threads": facts["threads"],
+        "accelerators": facts["device"]["accelerators"],
+        **facts["versions"],
+    }
     return {name: value for name, value in known.items() if value is not None}
 
-
+# %% ../nbs/appendix/resume_checks.ipynb #7c0a51e2
 def check_unchanged(
     run: Run,  # That is resumed
     facts: dict,  # Of the training now, from `prepare`
@@ -62,8 +68,9 @@ def check_unchanged(
         if now.get(name) != was[name]
     ]
     if changed and not accept_changes:
-        raise UserError(f"Since {run.path} was started, {'; '.join(changed)}. The resumed run would not end as an "
-                        "uninterrupted one. Go on all the same with --accept-changes.")  # fmt: skip
+        hint = "Go on all the same with --accept-changes."
+        reason = f"Since {run.path} was started, {'; '.join(changed)}"
+        raise UserError(f"{reason}. The resumed run would not end as an uninterrupted one. {hint}")
     if changed:
         run.record(**facts, accepted_changes=run.info.get("accepted_changes", []) + changed)
 
@@ -83,8 +90,7 @@ def explain_file_errors(
         found = any(path.exists() for path in checkpoint_files(run.path / "checkpoint"))
         kept = ["the last checkpoint"] if found else []
         kept += ["the best model so far"] if run.model_path.exists() else []
-        saved = (
-            f"Whole and kept there: {' and '.join(kept)}." if kept else "Nothing was learnt yet."
-        )
-        raise UserError(f"{reason}{file} while training into {run.path}. {saved} "
-                        f"Mend that, then carry on with: foodvision train --resume {run.path}", 1) from error  # fmt: skip
+        saved = f"Kept there: {' and '.join(kept)}." if kept else "Nothing was learnt yet."
+        failed = f"{reason}{file} while training into {run.path}. {saved}"
+        hint = f"Fix that, then carry on with: foodvision train --resume {run.path}"
+        raise UserError(f"{failed} {hint}", 1) from error
