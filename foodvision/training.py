@@ -64,11 +64,7 @@ class Strategy(SingleProcess):
     devices = 1  # of this process, which share each batch
     options = ""  # of the command that resumes such a training
 
-    def open(
-        self,
-        directory: Path,  # The run's folder
-        resume: bool,  # Whether there is a run already
-    ) -> AbstractContextManager[Path]:
+    def open(self, directory: Path, resume: bool) -> AbstractContextManager[Path]:  # Of the run
         "A context that gives the folder to write to; a failure inside it ends all processes"
         return nullcontext(directory)
 
@@ -135,10 +131,8 @@ def _callbacks(run: Run, stage: Stage, classifier: keras.Model, history: EpochHi
         )
     callbacks: list = [history, StopOnBadLoss()]
     if config.schedule == "plateau":
-        factor, patience = config.reduce_factor, config.reduce_patience
-        callbacks.append(
-            keras.callbacks.ReduceLROnPlateau(factor=factor, patience=patience, **watch)
-        )
+        plateau: dict = {"factor": config.reduce_factor, "patience": config.reduce_patience}
+        callbacks.append(keras.callbacks.ReduceLROnPlateau(**plateau, **watch))
     stopping = keras.callbacks.EarlyStopping(patience=config.early_stopping_patience, **watch)
     return [*callbacks, stopping, saved]
 
@@ -299,27 +293,29 @@ def prepare(
     config: Config,  # Every choice
     policy: str,  # Dtype policy
     label_issues: Path | None = None,  # A table of training photos to leave out
-) -> tuple[
-    keras.Model, DecodedSplit, DecodedSplit, dict
-]:  # Model, training, validation, facts for the run
+) -> tuple[keras.Model, DecodedSplit, DecodedSplit, dict]:  # Training, validation, facts
     "Everything that a training needs; raises `UserError` if a photo or a setting is wrong"
     make_reproducible(config.seed, config.deterministic)
     whole = load_data(config.data, config.validation_fraction, config.seed)
     data = drop_label_issues(whole, label_issues) if label_issues else whole
-    model = build_model(config.backbone, len(data.class_names), config.image_size, config.weights, config.dropout,
-                        policy, config.seed)  # fmt: skip
-    training, validation = (decode_split(split, config.image_size, config.cache_gigabytes, config.on_bad_image)
-                            for split in (data.train, data.validation))  # fmt: skip
+    classes, size, seed = list(data.class_names), config.image_size, config.seed
+    choices = size, config.weights, config.dropout, policy, seed
+    model = build_model(config.backbone, len(classes), *choices)
+    options = config.cache_gigabytes, config.on_bad_image
+    training = decode_split(data.train, size, *options)
+    validation = decode_split(data.validation, size, *options)
     width, height = np.median(photo_sizes(data.train), axis=0).astype(int)
-    facts = {
-        "name": data.name, "notes": list(data.notes),
-        "fingerprint": whole.fingerprint(),  # with the photos left out; decoded ones are not read again
+    about = {
+        "name": data.name,
+        "notes": list(data.notes),
+        "fingerprint": whole.fingerprint(),  # with the photos left out
         "counts": {name: len(split) for name, split in data.splits.items()},
-        "bad_images": training.bad + validation.bad, "photo_sizes": f"{width}x{height}",
-    }  # fmt: skip
-    facts = {"class_names": list(data.class_names), "data": facts, "policy": policy, "device": device_summary(),
-             "threads": compute_threads(), "parameters": parameter_counts(model),
-             "first_weights": weights_checksum(model)}  # fmt: skip
+        "bad_images": training.bad + validation.bad,
+        "photo_sizes": f"{width}x{height}",
+    }
+    facts = {"class_names": classes, "data": about, "policy": policy}
+    facts |= {"device": device_summary(), "threads": compute_threads()}
+    facts |= {"parameters": parameter_counts(model), "first_weights": weights_checksum(model)}
     return model, training, validation, facts
 
 # %% ../nbs/11_training.ipynb #5c1e0a23
@@ -400,15 +396,15 @@ def plot_history(
     switch = sum(row["stage"] == "feature_extraction" for row in rows) + 0.5
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     for axes, name in zip(panels, ("loss", "accuracy")):
-        for key, label, color in (
-            (name, "training", "gray"),
-            (f"val_{name}", "validation", "orange"),
-        ):
-            axes.plot(epochs, [row[key] for row in rows], "o-", label=label, color=f"tab:{color}")
+        for prefix, label, color in (("", "training", "gray"), ("val_", "validation", "orange")):
+            values = [row[prefix + name] for row in rows]
+            axes.plot(epochs, values, "o-", label=label, color=f"tab:{color}")
         if switch < len(rows):
             axes.axvline(switch, linestyle="--", linewidth=1, color="tab:blue")
-            axes.annotate("fine-tuning", (switch, 1), (4, -12), xycoords=("data", "axes fraction"),
-                          textcoords="offset points", color="tab:blue", fontsize=9)  # fmt: skip
+            where: dict = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.annotate(
+                "fine-tuning", (switch, 1), (4, -12), color="tab:blue", fontsize=9, **where
+            )
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].legend()
