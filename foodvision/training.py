@@ -313,7 +313,7 @@ def prepare(
         "bad_images": training.bad + validation.bad,
         "photo_sizes": f"{width}x{height}",
     }
-    facts = {"class_names": classes, "data": about, "policy": policy}
+    facts: dict = {"class_names": classes, "data": about, "policy": policy}
     facts |= {"device": device_summary(), "threads": compute_threads()}
     facts |= {"parameters": parameter_counts(model), "first_weights": weights_checksum(model)}
     return model, training, validation, facts
