@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test measures kills benchmarks food101 setup docs export browser clean
+.PHONY: help demo test notebooks measures versions kills benchmarks food101 setup docs export browser clean
 
 # The first Python on this machine that TensorFlow has wheels for and that can make a virtual environment.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
@@ -24,12 +24,30 @@ demo: .venv/installed-demo  ## train both stages on the drawn sample, evaluate, 
 	.venv/bin/foodvision evaluate $(RUN)
 	@echo; echo "The report: $(RUN)/report/report.html"
 
-# Two files of tests, or notebooks, at a time (`tests/conftest.py`). PYTEST_ARGUMENTS may say otherwise.
-test: .venv/installed-dev browser  ## every check there is: notebooks, package, commands, site; closes on pytest's summary
+# First every notebook, then the tests, two files at a time; PYTEST_ARGUMENTS adds options.
+test: notebooks browser  ## every check there is: notebooks, package, commands, site; closes on pytest's summary
 	.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGUMENTS)
+
+# Without a network and with an empty cache: a request to any other host fails at once.
+NOWHERE = http://127.0.0.1:9
+notebooks: .venv/installed-dev  ## run every notebook from top to bottom
+	cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; XDG_CACHE_HOME="$$cache" \
+		HTTP_PROXY=$(NOWHERE) HTTPS_PROXY=$(NOWHERE) http_proxy=$(NOWHERE) https_proxy=$(NOWHERE) \
+		NO_PROXY=localhost,127.0.0.1,::1 no_proxy=localhost,127.0.0.1,::1 \
+		PATH="$$PWD/.venv/bin:$$PATH" nbdev_test
 
 measures: .venv/installed-dev  ## how readable the notebooks are, in numbers, and where they fall short
 	.venv/bin/python -m tests.measures
+
+# With other versions: SET=oldest or colab (tests/versions.py). These tests need nbdev and what goes with it.
+SET ?= colab
+ENVIRONMENT ?= .venv-$(SET)
+NEED_NBDEV = github notebooks package site sources
+versions:  ## the tests that need no nbdev, with the oldest versions or with Google Colab's (SET=oldest, PYTHON=python3.13)
+	$(PYTHON) -m venv $(ENVIRONMENT)
+	$(PYTHON) tests/versions.py $(SET) > $(ENVIRONMENT)/versions.txt
+	$(ENVIRONMENT)/bin/pip install --quiet --no-compile --constraint $(ENVIRONMENT)/versions.txt --editable '.[test,offline]'
+	$(ENVIRONMENT)/bin/python -m pytest -n 2 --dist loadfile $(NEED_NBDEV:%=--ignore=tests/test_%.py) $(PYTEST_ARGUMENTS)
 
 kills: .venv/installed-dev  ## kill a training 100 times at random moments, resume it, compare every bit (about half an hour)
 	FOODVISION_KILLS=100 .venv/bin/python -m pytest tests/test_resume.py -k random_moments

@@ -170,7 +170,7 @@ def scores_of_last(stages):
 def machine():
     "What the figures were measured on"
     from foodvision.precision import device_summary
-    from foodvision.run import package_versions
+    from foodvision.system import package_versions
 
     return {**device_summary(), "versions": package_versions()}
 

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from .guard import LARGEST_UPLOAD, Guard, close_idle
 from .inference import Classifier, Prediction, find_photos
-from .run import Run, UserError
+from .errors import UserError
+from .run import Run, require_model
 
 # %% ../nbs/17_app.ipynb #294506dd
 def answer_html(
@@ -351,7 +352,7 @@ def serve_app(
 ):
     "Serve the page until Ctrl-C, SIGTERM or a notebook's stop button; raises `UserError` if that cannot be"
     run = run if isinstance(run, Run) else Run.open(run)
-    run.require_model(compact=True)
+    require_model(run, compact=True)
     with _until_interrupted(), _opened(run, host, port, examples) as (used_port, ended):
         _announce(host, used_port)
         ended.wait()  # not `join`: interrupted, it takes the thread for ended (Python 3.11 and 3.12)

@@ -25,7 +25,9 @@ from .model import build_model, freeze, split_model
 from .pipeline import DecodedSplit, decode_split
 from .precision import choose_policy
 from .preprocessing import BadImage, decode_image
-from .run import Config, UserError, write_csv, write_text
+from .errors import UserError
+from .files import write_csv, write_text
+from .run import Config
 from .training import _fit_head
 
 # %% ../nbs/appendix/audit.ipynb #d951bbd5

@@ -28,7 +28,8 @@ import keras
 import numpy as np
 
 from .precision import flat_layers
-from .run import UserError, is_reachable
+from .errors import UserError
+from .system import is_reachable
 
 # %% ../nbs/06_backbones.ipynb #ffa8467f
 class LiteSpec(NamedTuple):

@@ -26,7 +26,9 @@ from foodvision.predictor import (
     forward_function,
 )
 from .preprocessing import BadImage, decode_image
-from .run import Run, UserError, atomic_write
+from .errors import UserError
+from .files import atomic_write
+from .run import Run, require_model
 
 # %% ../nbs/14_calibration.ipynb #5aca91a6
 if TYPE_CHECKING:  # names for annotations, which are never evaluated
@@ -387,7 +389,7 @@ def calibrate(
     if not 0.5 <= target <= 1:
         raise UserError(f"target must be between 0.5 and 1, and is {target}")
     run = run if isinstance(run, Run) else Run.open(run)
-    run.require_model()
+    require_model(run)
     if data is not None and not _is_own(run, data):
         raise UserError(
             f"{data.name} does not hold the photos {run.path} was trained on, and it is calibrated on those alone."
@@ -540,7 +542,7 @@ def _load(run):
     "A run's Keras model, or its compact model, and the checksum of its file from before it was read"
     from foodvision.model import load_model
 
-    path = run.require_model(compact=True)
+    path = require_model(run, compact=True)
     weights = checksum(path)
     return LiteRTPredictor(run) if path == run.compact_path else load_model(path), weights
 

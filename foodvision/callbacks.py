@@ -17,9 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
-from .data import drawn_name
+from .names import drawn_name
 from .model import save_model
-from .run import UserError, write_json, atomic_write
+from .errors import UserError
+from .files import atomic_write, write_json
 
 # %% ../nbs/08_callbacks.ipynb #73ba72ce
 class EpochHistory(keras.callbacks.Callback):

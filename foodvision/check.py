@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 
 from .data import PhotoData, Split
 from .preprocessing import BadImage, decode_image
-from .run import UserError, write_csv, atomic_write
+from .errors import UserError
+from .files import atomic_write, write_csv
 
 # %% ../nbs/appendix/check.ipynb #3bc0a10f
 KINDS = {

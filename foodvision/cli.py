@@ -23,16 +23,11 @@ from typing import Literal, get_origin
 
 from fastcore.docments import docments
 
-from foodvision.run import (
-    PRETRAINED,
-    Config,
-    Run,
-    UserError,
-    displayed,
-    suppress_output,
-    shortened,
-    write_text,
-)
+from .errors import UserError
+from .files import write_text
+from .names import displayed, shortened
+from .run import Config, PRETRAINED, Run, check_free, require_model
+from .system import suppress_output
 
 # %% ../nbs/18_cli.ipynb #6901ce5f
 def _add_options(
@@ -134,7 +129,7 @@ def train(
     from foodvision.training import train as train_run
 
     if chosen and worker_index == 0:
-        Run.check_free(folder, overwrite)
+        check_free(folder, overwrite)
     job = {"resuming": bool(resume), **(chosen.to_dict() if chosen else {})}
     joined = (
         join(coordinator, worker_index, workers, read_secret(secret_file), job)
@@ -285,7 +280,7 @@ def _report(run, data=None, others=None):
     "Evaluate a run and print its headline"
     _import_tensorflow()
     from foodvision.report import evaluate as evaluate_run
-    from foodvision.export import model_card
+    from foodvision.hub import model_card
 
     metrics = evaluate_run(run, data, others=others)
     for note in (
@@ -311,8 +306,8 @@ def evaluate(
 ):
     "Measure a run's model on the test photos and write its report."
     opened = _open(run)
-    opened.require_model(compact=True)
-    if opened.is_shipped and not data:
+    require_model(opened, compact=True)
+    if opened.is_pretrained and not data:
         raise UserError(f"Say where the photos are: foodvision evaluate {run} --data FOLDER")
     print(f"Evaluating {run} on {data or opened.config.data}", flush=True)
     _report(opened, data or None, others or None)
@@ -321,7 +316,7 @@ def evaluate(
 def _ready_to_answer(run):
     "Raise `UserError` unless the run can answer; import TensorFlow if it needs that"
     opened = _open(run)
-    if opened.require_model(compact=True) != opened.compact_path:
+    if require_model(opened, compact=True) != opened.compact_path:
         _import_tensorflow()
 
 
@@ -365,39 +360,39 @@ def export(
         raise UserError(f"{wrong} must be from 0 to 1, and is {asked[wrong]}")
     if quantize and format in ("compact", "web"):
         raise UserError(f"quantize is for the format litert; {format} has weights of 16 bits")
-    _open(run).require_model(compact=format == "web")
+    require_model(_open(run), compact=format == "web")
     print(f"Exporting {run} as {' '.join([format, quantize]).strip()}", flush=True)
     if format == "compact":
-        return _export_light(run, out, data)
+        return _export_compact(run, out, data)
     if format == "web":
         return _export_web(run, out, data)
-    from foodvision.export import export_run, summarise
+    from foodvision.export import export_run, summarise_export
 
     limits = {name: value for name, value in asked.items() if value != -1}
     record = export_run(run, format, quantize, out or None, data or None, photos, limits)
-    print("\n".join(summarise(record)))
+    print("\n".join(summarise_export(record)))
     print(f"Model card: {Path(run) / 'README.md'}")
     print(f"Exported: {record['path']}")
 
 # %% ../nbs/18_cli.ipynb #26e6fc3d
-def _export_light(run, out, data):
+def _export_compact(run, out, data):
     "Pack a run into a folder that answers without TensorFlow, and say what was measured"
     _import_tensorflow()
-    from foodvision.litert import export_litert
+    from foodvision.litert import export_compact
 
-    light = export_litert(run, out or None, data or None, replace=True)
-    measured, size = light.info["measured"], light.info["compact"]["bytes"]
+    compact = export_compact(run, out or None, data or None, replace=True)
+    measured, size = compact.info["measured"], compact.info["compact"]["bytes"]
     print(
         f"top-1: {measured['top_1']['value']:.1%} on {measured['photos']:,} test photos, by the file itself"
     )
     print(f"Size: {size / 1e6:.1f} MB")
-    print(f"Model card: {light.path / 'README.md'}")
-    print(f"Exported: {light.path}")
+    print(f"Model card: {compact.path / 'README.md'}")
+    print(f"Exported: {compact.path}")
 
 
 def _export_web(run, out, data):
     "Write a page on which a run answers in the visitor's browser"
-    if (opened := Run.open(run)).require_model(compact=True) != opened.compact_path:
+    if require_model(opened := Run.open(run), compact=True) != opened.compact_path:
         _import_tensorflow()
     from foodvision.web import export_web
 
@@ -426,7 +421,7 @@ def info(
     | None = None,  # A run folder, or `food101`; without one, what is installed on this machine
 ):
     "Show what a run is: data, settings, accuracy; or, without a run, the versions installed."
-    from foodvision.run import package_versions
+    from foodvision.system import package_versions
 
     if not run:
         facts = package_versions()

@@ -23,7 +23,10 @@ from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
 from .drawing import sample_directory
-from .run import UserError, displayed, is_reachable, shortened, write_json
+from .errors import UserError
+from .files import write_json
+from .names import displayed, shortened
+from .system import is_reachable
 
 # %% ../nbs/01_data.ipynb #ba0bf1c9
 class _Files:

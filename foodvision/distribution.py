@@ -32,7 +32,9 @@ import tensorflow as tf
 
 from .launching import open_to_others
 from .resume import GracefulShutdown, Interrupted
-from .run import Run, UserError, package_versions
+from .errors import UserError
+from .run import Run
+from .system import package_versions
 
 # %% ../nbs/appendix/distribution.ipynb #93801b8a
 def _use_gpus(chosen):

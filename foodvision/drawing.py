@@ -29,7 +29,7 @@ from .drawing_shapes import choose, random_point
 from .drawing_snacks import draw_french_fries, draw_hamburger, draw_hot_dog
 from .drawing_sweets import draw_donuts, draw_ice_cream, draw_macarons
 from .drawing_table import draw_table
-from .run import UserError
+from .errors import UserError
 
 # %% ../nbs/appendix/drawing.ipynb #39125f55
 _DISHES: dict = {

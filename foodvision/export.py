@@ -22,18 +22,14 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from .calibration import require_calibration
 from .data import PhotoData, load_data
+from .errors import UserError
 from .exported import ExportedModel, embed_metadata, require_packages, staged
+from .files import write_json, write_text
 from .hub import export_hub, export_metadata, model_card
 from .model import load_model
 from .pipeline import decode_split
-from foodvision.run import (
-    Run,
-    UserError,
-    package_versions,
-    suppress_output,
-    write_json,
-    write_text,
-)
+from .run import Run, require_model
+from .system import package_versions, suppress_output
 
 # %% ../nbs/16_export.ipynb #1a48ba2e
 def probability_function(
@@ -240,7 +236,7 @@ def _check_call(run: Run, format: str, quantize: str, out: str | Path | None) ->
         raise UserError(f"quantize must be float16 or int8, and is {quantize!r}")
     if quantize and format != "litert":
         raise UserError(f"quantize is for the format litert; {format} is written in float32 alone")
-    run.require_model()
+    require_model(run)
     require_calibration(run)
     if format == "onnx":
         require_packages("The format onnx", *_ONNX_PACKAGES)

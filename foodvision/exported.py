@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import UserError
+from .files import merge_folder, write_json, write_text
 from .inference import Classifier
-from .run import UserError, merge_folder, suppress_output, write_json, write_text
+from .system import suppress_output
 
 # %% ../nbs/appendix/exported.ipynb #b488e411
 METADATA_FILE, LABELS_FILE = "foodvision.json", "labels.txt"

@@ -29,14 +29,9 @@ from .distribution import Workers, all_gather
 from .pipeline import DecodedSplit, evaluation_batches
 from .precision import device_summary
 from .resume import GracefulShutdown
-from foodvision.run import (
-    UserError,
-    cache_folder,
-    lock,
-    package_versions,
-    suppress_output,
-    atomic_write,
-)
+from .errors import UserError
+from .files import atomic_write, cache_folder
+from .system import lock, package_versions, suppress_output
 
 # %% ../nbs/10_features.ipynb #90714613
 def compile_forward(

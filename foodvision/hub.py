@@ -11,19 +11,14 @@ import shutil
 from pathlib import Path
 
 from .calibration import load_calibration, require_calibration
+from .errors import check_value
 from .exported import LABELS_FILE, METADATA_FILE, staged
+from .files import read_json, write_json, write_text
 from .model import load_model
+from .names import displayed
 from .predictor import checksum
-from foodvision.run import (
-    PRETRAINED,
-    Run,
-    check_value,
-    displayed,
-    package_versions,
-    read_json,
-    write_json,
-    write_text,
-)
+from .run import PRETRAINED, Run, require_model
+from .system import package_versions
 from .templates import render
 
 # %% ../nbs/appendix/hub.ipynb #8e79945b
@@ -131,7 +126,7 @@ def export_hub(
         write_json(part / METADATA_FILE, export_metadata(run))
         write_text(part / LABELS_FILE, "\n".join(run.class_names) + "\n")
         write_text(part / "README.md", model_card(run))
-        load_model(Run.open(part).require_model())
+        load_model(require_model(Run.open(part)))
         files = sorted(file for file in part.rglob("*") if file.is_file())
         record = {
             "format": "hub",

@@ -30,7 +30,10 @@ from foodvision.predictor import (
     overlay,
 )
 from .preprocessing import decode_image
-from .run import Run, UserError, atomic_write, displayed, shortened, to_cell
+from .errors import UserError
+from .files import atomic_write
+from .names import displayed, shortened, to_cell
+from .run import Run, require_model
 
 # %% ../nbs/15_inference.ipynb #3cefa7c1
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ class Classifier:
     ) -> "Classifier":
         "Read a run's model; says so if it is not calibrated; raises `UserError` if the folder is no run or has no model"
         run = run if isinstance(run, Run) else Run.open(run)
-        if run.require_model(compact=True) == run.compact_path:
+        if require_model(run, compact=True) == run.compact_path:
             model = LiteRTPredictor(run)
         else:
             from foodvision.model import (

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from .run import UserError
+from .errors import UserError
 
 # %% ../nbs/appendix/launching.ipynb #2d46fc02
 def _unshare(flags):

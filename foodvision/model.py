@@ -27,7 +27,8 @@ from foodvision.backbones import (
     scale_pixels,
 )
 from .precision import choose_policy, flat_layers, policy_scope
-from .run import UserError, atomic_write
+from .errors import UserError
+from .files import atomic_write
 
 # %% ../nbs/07_model.ipynb #7546bc09
 @contextmanager

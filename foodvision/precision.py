@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 
-from .run import UserError
+from .errors import UserError
 
 # %% ../nbs/05_precision.ipynb #4e5f8ba8
 POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")

@@ -55,17 +55,11 @@ from foodvision.metrics import (
 )
 from .predictor import LiteRTPredictor, _heat_cells, _heat_maps, overlay
 from .preprocessing import decode_image
-from foodvision.run import (
-    Run,
-    UserError,
-    displayed,
-    merge_folder,
-    package_versions,
-    shortened,
-    write_csv,
-    write_json,
-    write_text,
-)
+from .errors import UserError
+from .files import merge_folder, write_csv, write_json, write_text
+from .names import displayed, shortened
+from .run import Run, require_model
+from .system import package_versions
 
 # %% ../nbs/appendix/report.ipynb #ecfceb2d
 if TYPE_CHECKING:  # names for annotations, which are never evaluated
@@ -756,7 +750,7 @@ def evaluate(
     if others is not None and not Path(others).is_dir():
         raise UserError(f"No folder with photos of other things at {others}")
     run = run if isinstance(run, Run) else Run.open(run)
-    run.require_model(compact=True)
+    require_model(run, compact=True)
     data = _data_for(run, data)
     folder = _report_folder(run, data, split, folder)
     model, weights = _load(run)
@@ -823,7 +817,7 @@ _REPORT_FILES = ("metrics.json", "predictions.csv", "report.html", "report.md", 
 def _report_folder(run, data, split, folder):
     "Where a report goes; `UserError` if it would replace a file that is none of a report"
     own = [] if _is_own(run, data) else [re.sub(r"\W+", "-", data.name)]
-    home = Path(f"{run.path.name}-reports") if run.is_shipped else run.path
+    home = Path(f"{run.path.name}-reports") if run.is_pretrained else run.path
     folder = Path(
         folder or home / "-".join(["report", *own, *([] if split == "test" else [split])])
     )

@@ -21,7 +21,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from .run import UserError, atomic_write
+from .errors import UserError
+from .files import atomic_write
 
 # %% ../nbs/09_resume.ipynb #c019aec4
 class Checkpoint:

@@ -51,7 +51,11 @@ from foodvision.precision import (
     scaled_optimizer,
 )
 from .resume import Checkpoint, GracefulShutdown, Resumable
-from .run import Config, Run, UserError, from_cell, lock, package_versions, atomic_write
+from .errors import UserError
+from .files import atomic_write, remove_unfinished
+from .names import from_cell
+from .run import Config, Run, check_free, require_metadata
+from .system import lock, package_versions
 
 # %% ../nbs/11_training.ipynb #0de9b404
 class _LayerWiseAdamW(keras.optimizers.Adam):
@@ -280,7 +284,7 @@ def extract_features(
         augment=False,
         epoch=epoch,
         step=step,
-        part=workers.shard,
+        shard=workers.shard,
     )
     _fit_stage(run, "feature_extraction", "Stage 1, feature extraction", head, model, batches, steps,
                evaluation_batches(checked, even_batch(len(checked), batch), workers.shard), config.feature_epochs,
@@ -500,7 +504,7 @@ def _train(config, directory, overwrite, resume, accept_changes, names, workers)
     if run and run.info["complete"]:
         return run
     if not resume:
-        Run.check_free(directory, overwrite)
+        check_free(directory, overwrite)
     config = run.config if run else config
     if config and config.batch_size % len(names):
         raise UserError(
@@ -581,8 +585,8 @@ def _explained(run: Run):
 def _open_to_resume(config, directory):
     "The run to carry on with; raises `UserError` if `config` is not the one it was started with"
     run = Run.open(directory)
-    run.require("class_names", "data", "policy", "device", "threads")
-    run.remove_parts()
+    require_metadata(run, "class_names", "data", "policy", "device", "threads")
+    remove_unfinished(run.path)
     if config is not None and config != run.config:
         new, old = config.to_dict(), run.config.to_dict()
         changed = [

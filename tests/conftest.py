@@ -38,12 +38,12 @@ APPENDIX = [
 def run(*command, cwd=ROOT, timeout=600, cold=False, **environment) -> subprocess.CompletedProcess:
     """Run a command with this environment's programs first on the path; returns its exit code and what it printed.
 
-    `cold`: as a person starts it; without, `warm.COMMANDS` are spared the import of TensorFlow.
+    `cold`: as a person starts it; without, `foodvision` is spared the import of TensorFlow.
     """
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", **environment}
     env["PATH"] = f"{BIN}{os.pathsep}{env['PATH']}"
     words = [str(word) for word in command]
-    if words[0] in warm.COMMANDS and not cold:
+    if words[0] == warm.COMMAND and not cold:
         return warm.run(words, cwd, env, timeout)
     return subprocess.run(words, cwd=cwd, env=env, timeout=timeout, capture_output=True, text=True)
 

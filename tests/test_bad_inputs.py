@@ -20,8 +20,10 @@ from PIL import Image, ImageOps
 from foodvision.check import check_data
 from foodvision.data import load_folder
 from foodvision.drawing import draw_dish
+from foodvision.errors import UserError
+from foodvision.names import displayed
 from foodvision.preprocessing import BadImage, decode_image
-from foodvision.run import Config, Run, UserError, displayed
+from foodvision.run import Config, Run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),

@@ -70,7 +70,7 @@ def copy(stopped, tmp_path):
 
 def test_a_resumed_run_is_calibrated_anew(copy, capsys):
     from foodvision.calibration import load_calibration
-    from foodvision.export import model_card
+    from foodvision.hub import model_card
     from foodvision.inference import Classifier
     from foodvision.report import evaluate
     from foodvision.training import train
@@ -163,8 +163,8 @@ def test_its_own_photos_are_known_wherever_they_are(copy, home, tmp_path, foodvi
 
 
 def test_a_report_empties_no_folder(copy, tmp_path):
+    from foodvision.errors import UserError
     from foodvision.report import evaluate
-    from foodvision.run import UserError
 
     thesis = tmp_path / "thesis"
     thesis.mkdir()

@@ -346,7 +346,7 @@ def measured(stopped, tmp_path_factory):
 
 def test_a_run_is_read_or_refused_whatever_is_damaged(measured, tmp_path):
     "Of config.json and history.json: each place taken out, and replaced by each kind of value"
-    from foodvision.run import UserError
+    from foodvision.errors import UserError
 
     (
         shutil.copy(measured / "config.json", tmp_path),
@@ -431,7 +431,7 @@ def test_other_settings_on_resume(interrupted):
     assert "leave out: seed" in refused(2, "train", "--resume", interrupted, "--seed", 7)
     from dataclasses import replace
 
-    from foodvision.run import UserError
+    from foodvision.errors import UserError
     from foodvision.training import train
 
     with pytest.raises(UserError, match="seed was 42 and is now 7"):
@@ -609,8 +609,8 @@ HOSTILE = [hostile_lambda, hostile_class, hostile_function, hostile_pickle, plai
 @pytest.mark.parametrize("make", HOSTILE)
 def test_hostile_model(make, interrupted, training, tmp_path):
     "Refused as a run's model, as a backbone and as weights; its code never runs"
+    from foodvision.errors import UserError
     from foodvision.model import load_model
-    from foodvision.run import UserError
 
     evil, marker = tmp_path / "evil.keras", tmp_path / "harm"
     make(evil, marker)

@@ -16,7 +16,8 @@ from PIL import Image
 
 from foodvision.drawing import draw_dish
 from foodvision.inference import Classifier
-from foodvision.predictor import LiteRTPredictor, center_crop
+from foodvision.predictor import LiteRTPredictor
+from foodvision.preprocessing import center_crop
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
-"Each notebook runs from top to bottom, and reads as the project's notebooks are meant to read"
+"Each notebook reads as the project's notebooks are meant to read; that it runs is what `nbdev_test` tests"
 
 import ast
 import itertools
 import json
 import re
-import time
 
 import pytest
-from conftest import CHAPTERS, NOTEBOOKS, ROOT, run
+from conftest import CHAPTERS, NOTEBOOKS, ROOT
 from measures import MEASURES, Cell, code_cells, read, table
 
 LONGEST_CELL = (
@@ -16,19 +15,6 @@ LONGEST_CELL = (
 LONGEST_METHOD = 45
 LONGEST_LINE = 140  # Columns
 BYTES, PICTURES = 200_000, 4  # Saved outputs of one notebook
-
-
-@pytest.mark.parametrize(
-    "notebook", NOTEBOOKS[::-1], ids=str
-)  # the tutorials first: a long one must not run last, alone
-def test_runs(notebook, offline, record_property):
-    "Every cell, as `nbdev_test` runs them, in a process of its own"
-    started = time.monotonic()
-    done = run(
-        "nbdev_test", "--path", f"nbs/{notebook}", "--n_workers", "0", timeout=900, **offline
-    )
-    record_property("seconds", time.monotonic() - started)
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=str, scope="module")

@@ -10,7 +10,8 @@ import time
 import pytest
 from conftest import BIN, run
 
-from foodvision.run import Config, UserError
+from foodvision.errors import UserError
+from foodvision.run import Config
 
 SETTINGS = ["--data", "sample", "--weights", "none", "--image-size", "32", "--feature-epochs", "2", "--fine-tune-epochs", "2000",
             "--early-stopping-patience", "2000", "--no-evaluate"]  # fmt: skip

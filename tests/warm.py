@@ -18,9 +18,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from threading import Lock
 
-COMMANDS = ("foodvision", "nbdev_test")
-IMPORTED = ("tensorflow", "keras", "tensorflow_datasets", "matplotlib.pyplot", "sklearn.metrics", "scipy.optimize", "PIL.Image",
-            "nbdev.test", "execnb.shell")  # fmt: skip
+COMMAND = "foodvision"
+IMPORTED = ("tensorflow", "keras", "tensorflow_datasets", "matplotlib.pyplot", "sklearn.metrics", "scipy.optimize", "PIL.Image")  # fmt: skip
 _ONE_AT_A_TIME = Lock()
 
 
@@ -32,7 +31,7 @@ def _server(environment: frozenset) -> subprocess.Popen:
 
 
 def run(words: list[str], cwd, env: dict, timeout: float) -> subprocess.CompletedProcess:
-    "What `subprocess.run` gives for one of `COMMANDS`, in a fork of the server"
+    "What `subprocess.run` gives for `COMMAND`, in a fork of the server"
     server = _server(
         frozenset(item for item in env.items() if item[0] != "PYTEST_CURRENT_TEST")
     )  # another in every test
