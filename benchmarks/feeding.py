@@ -83,7 +83,7 @@ def main():
         chosen.repeats = 1
     from tutorial_recipe import BATCH_SIZE, tutorial_batches
 
-    from foodvision.data import load_data
+    from foodvision.food101 import load_data
     from foodvision.pipeline import decode_split, training_batches
 
     data = load_data(chosen.data)

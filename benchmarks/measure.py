@@ -224,7 +224,7 @@ def to_decide_on(data, photos=0):
 
 def load(chosen):
     "The photos that the options ask for"
-    from foodvision.data import load_data
+    from foodvision.food101 import load_data
 
     seed = None if chosen.seed < 0 else chosen.seed
     return some_of(
@@ -238,7 +238,7 @@ def load(chosen):
 
 def load_to_decide(chosen):
     "All photos of the classes that the options ask for but test photos, and apart from them the validation photos to decide on"
-    from foodvision.data import load_data
+    from foodvision.food101 import load_data
 
     return to_decide_on(
         some_of(load_data(chosen.data), chosen.classes), chosen.validation_photos_per_class
@@ -258,7 +258,9 @@ def describe(data):
     "What a reader has to know about the photos"
     import numpy as np
 
-    width, height = np.median(data.train.photo_sizes(), axis=0).astype(int)
+    from foodvision.data import photo_sizes
+
+    width, height = np.median(photo_sizes(data.train), axis=0).astype(int)
     counts = {name: len(split) for name, split in data.splits.items()}
     return {
         "name": data.name,

@@ -28,11 +28,11 @@ SIZE = 64
 def work(kind, folder):
     "The work that a process does to be measured"
     import foodvision.check
-    import foodvision.data
+    import foodvision.food101
 
     if kind == "import":
         return {}
-    data = foodvision.data.load_data(folder)
+    data = foodvision.food101.load_data(folder)
     result = {"photos": sum(map(len, data.splits.values())), "fingerprint": data.fingerprint()}
     if kind == "check":
         result["findings"] = len(foodvision.check.check_data(data, progress=False))

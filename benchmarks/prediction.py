@@ -162,7 +162,7 @@ def main():
     chosen = options()
     if chosen.quick:
         chosen.repeats, chosen.photos = 1, 32
-    from foodvision.data import load_data
+    from foodvision.food101 import load_data
     from foodvision.inference import Classifier
     from foodvision.run import Run
 

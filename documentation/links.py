@@ -1,13 +1,12 @@
-"""Names of other libraries in backticks lead to their documentation, as nbdev leads the project's own to their page.
+"""Names of other libraries in backticks link to their documentation.
 
-nbdev does this for libraries that bring an index of their names; Keras, TensorFlow and the others bring none. And where
-two modules have a name, nbdev takes the first: a command then hides the function behind it, which is set right here.
+nbdev does this for this project's names and for libraries that come with an index of theirs; Keras, TensorFlow and the
+others come with none.
 """
 
 import re
 
 from nbdev.process import Processor
-from nbdev.processors import _default_exp
 
 from foodvision._modidx import d as index
 
@@ -48,10 +47,17 @@ PATTERNS = {  # where a library's pages are named after what they describe
 FENCE = re.compile(r"(^```.*?^```[ \t]*$)", re.M | re.S)
 # A name in backticks that is not part of a link yet, nor of a longer run of backticks
 NAME = re.compile(r"(?<![\[`\w])`([A-Za-z_][\w.]*)(?:\(\))?`(?![`\]])")
+# A number and its percent sign stay on one line; code stays as it is.
+PERCENT = re.compile(r"(`[^`]*`)|(?<=\d) %")
 
-PERCENT = re.compile(
-    r"(`[^`]*`)|(?<=\d) %"
-)  # code, which stays as it is, or a percent sign after its number
+# nbdev links a name to the first module that has it: with the commands last, `train` is the function and not the command.
+index["syms"]["foodvision.cli"] = index["syms"].pop("foodvision.cli")
+for symbols in index["syms"].values():
+    for name, (page, *rest) in symbols.items():
+        if re.search(
+            r"\._|\w+\.\w+\.\w+\.", name
+        ):  # Private names and methods have no heading of their own
+            symbols[name] = (page.partition("#")[0], *rest)
 
 
 def page_of(name: str) -> str | None:
@@ -81,36 +87,3 @@ class LinkLibraries(Processor):
     def cell(self, cell):
         if cell.cell_type == "markdown":
             cell.source = linked(cell.source)
-
-
-COMMANDS = "foodvision.cli"
-TO_COMMAND = re.compile(r"(\[`(\w+)(?:\(\))?`\]\([^)\s]*/)cli\.html#\w+\)")
-
-
-def functions_of_commands() -> dict[str, str]:
-    "The page of each function that has the name of the command which calls it"
-    names = {symbol.rpartition(".")[2] for symbol in index["syms"][COMMANDS]}
-    others = (symbols for module, symbols in index["syms"].items() if module != COMMANDS)
-    pages = {
-        symbol.rpartition(".")[2]: page
-        for symbols in others
-        for symbol, (page, _) in symbols.items()
-    }
-    return {name: page for name, page in pages.items() if name in names}
-
-
-class LinkFunctions(Processor):
-    "A name in prose means the function and not the command, except in the chapter on commands; runs after nbdev's links"
-
-    def __init__(self, nb):
-        super().__init__(nb)
-        self.pages = (
-            {} if _default_exp(nb) == COMMANDS.rpartition(".")[2] else functions_of_commands()
-        )
-
-    def cell(self, cell):
-        if cell.cell_type == "markdown":
-            cell.source = TO_COMMAND.sub(self._to_function, cell.source)
-
-    def _to_function(self, match: re.Match) -> str:
-        return f"{match[1]}{self.pages[match[2]]})" if match[2] in self.pages else match[0]

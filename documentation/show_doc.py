@@ -1,27 +1,25 @@
-"""What a public name looks like on the site: its signature as source code, its docstring, a table of its parameters.
+"""What a public name looks like on the site: its signature, its docstring, a table of its parameters, its source.
 
-settings.ini names three parts of this module for nbdev: `TableRenderer` draws what `show_doc` shows, `RunShowDoc` runs
-those cells and no others, and `FoldSource` keeps the package's code on the page, where nbdev would leave it out.
+settings.ini names two parts of this module for nbdev: `RunShowDoc` runs the `show_doc` cells and no others, and
+`FoldSource` keeps the package's code on the page, where nbdev would leave it out.
 """
 
 import ast
 import importlib
 import inspect
 import re
+import subprocess
+from operator import attrgetter
 
-from fastcore.docments import docments
 from nbdev.config import create_output
 from nbdev.doclinks import NbdevLookup
 from nbdev.process import Processor
 from nbdev.processors import _default_exp
-from nbdev.showdoc import BasicMarkdownRenderer
-from nbdev.showdoc import show_doc as show
+from smalldocs import api
 
 from documentation.links import linked
 
-LINE = 88  # Columns of a signature before it is broken into one parameter a line
-LINES = 15  # Lines of a private helper's code that are shown without a click
-NOTHING = inspect.Parameter.empty
+LINES = 15  # A private helper of at most so many lines is shown without a click
 
 
 class RunShowDoc(Processor):
@@ -29,207 +27,89 @@ class RunShowDoc(Processor):
 
     def __init__(self, nb):
         super().__init__(nb)
-        self.module = _default_exp(
-            nb
-        )  # Found now: later processors take the cell that says it away
+        self.module = _default_exp(nb)  # Read now: later processors remove the cell that has it
 
     def cell(self, cell):
-        found = (
-            re.search(r"^show_doc\((\w[\w.]*)", cell.source or "", re.M)
-            if cell.cell_type == "code"
-            else None
-        )
-        if found and self.module:
-            first, *rest = found[1].split(".")
-            module = importlib.import_module(f"foodvision.{self.module}")
-            _import_for_annotations(module)
-            symbol = getattr(module, first)
-            for name in rest:
-                symbol = getattr(symbol, name)
-            shown = linked(show(symbol)._repr_markdown_())
-            cell.outputs = create_output(NbdevLookup().linkify(shown), "markdown")
-
-
-def _import_for_annotations(module):
-    "What a module imports under `if TYPE_CHECKING:` alone; its annotations are read here, so the names are needed"
-    for node in ast.parse(inspect.getsource(module)).body:
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            exec(compile(ast.Module(node.body, []), module.__file__, "exec"), vars(module))
+        code = cell.source or "" if cell.cell_type == "code" else ""
+        if self.module and (found := re.search(r"^show_doc\((\w[\w.]*)", code, re.M)):
+            symbol = attrgetter(found[1])(importlib.import_module(f"foodvision.{self.module}"))
+            text = NbdevLookup().linkify(linked(described(symbol)))
+            cell.outputs = create_output(text, "markdown")
 
 
 class FoldSource(Processor):
-    "Puts exported code under the documentation of what it defines, folded; short code that shows no signature is open"
+    "Puts exported code, folded, under the documentation of what it defines; short code without any is open"
 
     def begin(self):
-        cells, code, shown = [], [], []
+        cells, code, documentation = [], [], []
         for cell in [*self.nb.cells, None]:
-            if code and getattr(
-                cell, "has_sd", False
-            ):  # nbdev's own show_doc cells, last name first
-                shown.insert(0, cell)
+            if code and getattr(cell, "has_sd", False):  # nbdev's `show_doc` cells, last name first
+                documentation.insert(0, cell)
             else:
-                cells += shown + code
-                shown, code = [], [cell]
+                cells += documentation + code
+                documentation, code = [], [cell]
         self.nb.cells = cells
 
     def cell(self, cell):
-        if cell.cell_type != "code" or not cell.directives_.keys() & {
-            "export",
-            "exporti",
-            "hide",
-            "default_exp",
-        }:
-            return
+        kinds = set(cell.directives_) if cell.cell_type == "code" else set()
         body = [
             node
             for node in cell.parsed_() or []
             if not isinstance(node, ast.Import | ast.ImportFrom)
         ]
-        if not body or cell.directives_.keys() & {"hide", "default_exp"}:
+        if kinds & {"hide", "default_exp"} or kinds & {"export", "exporti"} and not body:
             cell.source = None  # nbdev drops a cell without a source
-            return
-        names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-        public = any(name[0] != "_" for name in names)
-        fold = "true" if public or len(cell.source.splitlines()) > LINES else "show"
-        summary = (
-            "Source"
-            + (f" of {', '.join(names[:4])}" if names else "")
-            + (", …" if len(names) > 4 else "")
-        )
-        cell.source = f'#| code-fold: {fold}\n#| code-summary: "{summary}"\n{cell.source}'
+        elif kinds & {"export", "exporti"}:
+            names = [node.name for node in body if hasattr(node, "name")]
+            short = len(cell.source.splitlines()) <= LINES
+            fold = "show" if short and all(name[0] == "_" for name in names) else "true"
+            summary = "Source" + (f" of {', '.join(names)}" if names else "")
+            cell.source = f'#| code-fold: {fold}\n#| code-summary: "{summary}"\n{cell.source}'
 
 
-class TableRenderer(BasicMarkdownRenderer):
-    "A heading, a link to the source, the signature, the docstring, and tables of the parameters and of the members"
-
-    def _repr_markdown_(self):
-        file = NbdevLookup().code(
-            self.fn
-        )  # With #LNone: it finds no line for a name that its module stands before
-        source = (
-            f"{file.partition('#')[0]}#L{inspect.getsourcelines(inspect.unwrap(self.sym))[1]}"
-            if file
-            else ""
-        )
-        name = self.nm.replace("__", r"\_\_")  # `__call__` would be a bold word
-        head = f"{'#' * self.title_level} {name}\n\n" + (
-            f"[source]({source}){{.source}}\n\n" if source else ""
-        )
-        docs = re.sub(
-            r"(?<![(<`])https?://[^\s<>()`]*[^\s<>()`.,;]", r"<\g<0>>", self.docs
-        )  # an address becomes a link
-        if self.sig is None:
-            return f"{head}{docs}\n"
-        described = docments(self.sym, full=True, eval_str=True)
-        signature = _signature(self.sym, self.sig, described.get("return", {}))
-        tables = _parameters(self.sig, described) + _members(self.sym)
-        return f"{head}```python\n{signature}\n```\n\n{docs}\n{tables}"
+def described(symbol) -> str:
+    "The Markdown of a public name: heading, link to the source, signature, docstring, parameters, members"
+    _, _, text = api.entry(symbol, 3).partition("\n\n")
+    text = re.sub(r"(?<=```python\n).+(?=\n```)", signature(symbol), text, count=1)
+    text = re.sub(r"(?<![(<`])https?://[^\s<>()`]*[^\s<>()`.,;]", r"<\g<0>>", text)
+    # nbdev would link a parameter's name in backticks to a function of that name.
+    text = re.sub(r"^\| `(\w+)` \|", r"| <code>\1</code> |", text, flags=re.M)
+    name = f"{symbol.__module__}.{symbol.__qualname__}"
+    file = NbdevLookup().code(name).partition("#")[0]
+    source = f"[source]({file}#L{api.line_of(inspect.unwrap(symbol))}){{.source}}"
+    heading = "### " + symbol.__qualname__.replace("__", r"\_\_")  # `__call__` would be a bold word
+    parts = [heading, source, text, members(symbol)]
+    return re.sub(r"(?:^\|.*\n?)+", in_a_box, "\n\n".join(filter(None, parts)), flags=re.M)
 
 
-def _signature(symbol, signature: inspect.Signature, returned: dict) -> str:
-    "The signature as source code, without the comments that the table holds"
-    kind = "class" if inspect.isclass(symbol) else "def"
-    annotation = returned.get("anno", NOTHING)
-    arrow = "" if kind == "class" or annotation is NOTHING else f" -> {_annotation(annotation)}"
-    parameters = [
-        _parameter(p) for p in signature.parameters.values() if p.name not in ("self", "cls")
-    ]
-    line = f"{kind} {symbol.__name__}({', '.join(parameters)}){arrow}"
-    if len(line) <= LINE:
-        return line
-    return f"{kind} {symbol.__name__}(\n    " + ",\n    ".join(parameters) + f",\n){arrow}"
+def signature(symbol):
+    "A function that gives the signature in a match as source code, one parameter a line where it is long"
+
+    def formatted(match: re.Match) -> str:
+        text = re.sub(r"\bDatasetV2\b", "tf.data.Dataset", match[0])
+        name, parenthesis, rest = text.partition("(")
+        code = f"def {name.rpartition('.')[2]}{parenthesis}{rest}: ..."
+        ruff = ["ruff", "format", "--line-length", "88", "-"]
+        done = subprocess.run(ruff, input=code, capture_output=True, text=True)
+        code = (done.stdout or code).strip().removesuffix("...").rstrip().removesuffix(":")
+        return code.replace("def ", "class ", 1) if inspect.isclass(symbol) else code
+
+    return formatted
 
 
-def _parameter(parameter: inspect.Parameter) -> str:
-    "One parameter as source code"
-    text = _name(parameter)
-    if parameter.annotation is not NOTHING:
-        text += f": {_annotation(parameter.annotation)}"
-    if parameter.default is not NOTHING:
-        text += (" = " if ":" in text else "=") + _default(parameter.default)
-    return text
+def in_a_box(table: re.Match) -> str:
+    "A table that can be scrolled sideways on a phone, in which `<class>` is text and not HTML"
+    rows = re.sub(r"(`[^`]*`|</?code>)|<(?!https?:)", lambda part: part[1] or "&lt;", table[0])
+    return f"\n::: {{.parameters}}\n{rows.rstrip()}\n:::\n"
 
 
-def _name(parameter: inspect.Parameter) -> str:
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-    return stars.get(parameter.kind, "") + parameter.name
-
-
-def _annotation(annotation) -> str:
-    "A type as its author wrote it: libraries' own names for where it is kept, and own and standard modules, left out"
-    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    text = re.sub(r"\bkeras\.src\.(?:\w+\.)*", "keras.", text).replace(
-        "PIL.Image.Image", "PIL.Image"
-    )
-    text = re.sub(r"\btensorflow\.python\.data\.\S*?\bDatasetV2\b", "tf.data.Dataset", text)
-    text = re.sub(
-        r"\b((?:\w+\.)+)_\w+\.", r"\1", text
-    )  # matplotlib.axes._axes.Axes, numpy.random._generator.Generator
-    return re.sub(r"\b(?:foodvision\.\w+|pathlib|collections\.abc|typing)\.", "", text)
-
-
-def _default(value) -> str:
-    return getattr(value, "__name__", None) or repr(value)
-
-
-def _parameters(signature: inspect.Signature, described: dict) -> str:
-    "A Markdown table of the parameters and of what is returned; nothing where nothing is described"
+def members(symbol) -> str:
+    "A table of a class's own public methods and properties, with the first line of each docstring"
     rows = []
-    for name, parameter in signature.parameters.items():
-        text = described.get(name, {}).get("docment")
-        if name not in ("self", "cls") and text:
-            kind = (
-                "" if parameter.annotation is NOTHING else _code(_annotation(parameter.annotation))
-            )
-            default = "" if parameter.default is NOTHING else _code(_default(parameter.default))
-            # HTML and not backticks, in which nbdev would see a function of the same name and link it.
-            rows.append([f"<code>{_name(parameter)}</code>", kind, default, text])
-    returned = described.get("return", {})
-    if returned.get("docment"):
-        kind = (
-            "" if returned.get("anno", NOTHING) is NOTHING else _code(_annotation(returned["anno"]))
-        )
-        rows.append(["returns", kind, "", returned["docment"]])
-    if not rows:
-        return ""
-    head = ["Parameter", "Type", "Default", "What it is"]
-    # A column that no row fills would only be in the way on a phone.
-    kept = [i for i in range(4) if any(row[i] for row in rows)]
-    lines = [[head[i] for i in kept], ["---"] * len(kept)]
-    lines += [[_cell(row[i], i) for i in kept] for row in rows]
-    return _table([f"| {' | '.join(line)} |" for line in lines])
-
-
-def _cell(text: str, column: int) -> str:
-    "One cell: on one line, no bar ends it, and what is said in words is not taken for HTML (`<class>/*.jpg`)"
-    text = re.sub(r"\s+", " ", text).replace("|", r"\|")
-    if column < 3:
-        return text
-    return "".join(
-        part if part.startswith("`") else part.replace("<", "&lt;")
-        for part in re.split(r"(`[^`]*`)", text)
-    )
-
-
-def _table(lines: list[str]) -> str:
-    "Lines of Markdown as a table that can be scrolled sideways on a phone"
-    return "\n::: {.parameters}\n" + "\n".join(lines) + "\n:::\n"
-
-
-def _members(symbol) -> str:
-    "A Markdown table of a class's own public methods and properties, with the first line of each docstring"
-    if not inspect.isclass(symbol):
-        return ""
-    rows = []
-    for name, member in vars(symbol).items():
-        function = getattr(member, "fget", None) or getattr(member, "__func__", member)
-        if name.startswith("_") or not inspect.isfunction(function) or not function.__doc__:
-            continue
-        given = [p for p in inspect.signature(function).parameters if p not in ("self", "cls")]
-        call = name if isinstance(member, property) else f"{name}({', '.join(given)})"
-        rows.append(f"| {_code(call)} | {inspect.getdoc(function).splitlines()[0]} |")
-    return _table(["| Member | What it does |", "| --- | --- |", *rows]) if rows else ""
-
-
-def _code(text: str) -> str:
-    return f"`{text}`"
+    for name, member in vars(symbol).items() if inspect.isclass(symbol) else ():
+        function = getattr(member, "fget", None) or api.unwrapped(member)
+        if name[0] != "_" and inspect.isfunction(function) and function.__doc__:
+            given = [p for p in inspect.signature(function).parameters if p not in ("self", "cls")]
+            call = name if isinstance(member, property) else f"{name}({', '.join(given)})"
+            rows.append([f"`{call}`", api.summary(function)])
+    return api.table(rows, ["Member", "What it does"])

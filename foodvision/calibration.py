@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from .data import PhotoData, Split, load_data, load_for_test
+from .data import PhotoData, Split
+from .food101 import load_data, load_for_test
 from .drawing_ood import _KINDS, draw_out_of_distribution
 from .metrics import Predictions, _forward, _new_axes, predict_split, softmax
 from foodvision.predictor import (

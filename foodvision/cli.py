@@ -191,7 +191,7 @@ def _downloads(config) -> bool:
 
 def _fetch(config, *_) -> int:
     "Load what a training reads, so that it is on this machine afterwards"
-    from foodvision.data import load_data
+    from foodvision.food101 import load_data
     from foodvision.model import build_model
 
     try:
@@ -205,7 +205,7 @@ def _fetch(config, *_) -> int:
 # %% ../nbs/18_cli.ipynb #5474297b
 def _say_price(config):
     "Print what a training will take, unless it is a matter of a minute or two"
-    from foodvision.data import load_data
+    from foodvision.food101 import load_data
     from foodvision.estimate import estimate as plan_run
 
     photos = len(load_data(config.data, config.validation_fraction, config.seed).train)
@@ -282,7 +282,7 @@ def _report(run, data=None, others=None):
     from foodvision.report import evaluate as evaluate_run
     from foodvision.hub import model_card
 
-    metrics = evaluate_run(run, data, others=others)
+    metrics = evaluate_run(run, data, out_of_distribution=others)
     for note in (
         metrics["data"]["notes"] if data else []
     ):  # a training has printed those of its own photos
@@ -473,7 +473,7 @@ def check_data(
     "Decode every photo and list what is broken, odd or there twice; exit code 1 if anything was found."
     from foodvision.check import check_data as check
     from foodvision.check import summarise
-    from foodvision.data import load_data
+    from foodvision.food101 import load_data
 
     photos = load_data(data)
     print(f"Checking {photos}", flush=True)
@@ -507,7 +507,7 @@ def audit(
     )
     _import_tensorflow()
     from foodvision.audit import audit as audit_data
-    from foodvision.data import load_data
+    from foodvision.food101 import load_data
 
     facts = audit_data(
         load_data(config.data, config.validation_fraction, config.seed), config, folder, sure

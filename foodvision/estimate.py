@@ -15,7 +15,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from .data import load_data, load_folder
+from .data import load_folder
+from .food101 import load_data
 from .drawing import SAMPLE_CLASSES, draw_dish
 from .features import FrozenModel, compile_forward
 from .model import build_model, parameter_counts, split_model, unfreeze

@@ -21,10 +21,11 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from .calibration import require_calibration
-from .data import PhotoData, load_data
+from .data import PhotoData
 from .errors import UserError
 from .exported import ExportedModel, embed_metadata, require_packages, staged
 from .files import write_json, write_text
+from .food101 import load_data
 from .hub import export_hub, export_metadata, model_card
 from .model import load_model
 from .pipeline import decode_split

@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from .data import photo_digests
 from .distribution import Workers, all_gather
 from .pipeline import DecodedSplit, evaluation_batches
 from .precision import device_summary
@@ -179,7 +180,7 @@ def feature_set_name(
         batch_size,
         per_shard,
         package_versions(),
-        decoded.split.digests(),
+        photo_digests(decoded.split),
     ]
     digest = hashlib.sha256(json.dumps(facts).encode())
     digest.update(

@@ -179,7 +179,7 @@ def _write_config(run: Run, part: Path, name: str, side: int):
 # %% ../nbs/appendix/litert.ipynb #15217e47
 _KEPT = (
     "photos classes data top_1 top_5 macro_f1 calibration_error_calibrated coverage accuracy_at_coverage "
-    "others others_name others_refused"
+    "out_of_distribution out_of_distribution_name out_of_distribution_rejected"
 )
 
 

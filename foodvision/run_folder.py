@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RunRecord', 'RunMetadata', 'Epoch', 'check_metadata', 'is_run', 'own_files', 'remove_own_files']
 
-# %% ../nbs/appendix/run_folder.ipynb #13bcb733
+# %% ../nbs/appendix/run_folder.ipynb #dca5a08e
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -13,7 +13,7 @@ from typing import Literal, TypedDict
 from .errors import Score, UserError, check_value
 from .files import read_json
 
-# %% ../nbs/appendix/run_folder.ipynb #1f581657
+# %% ../nbs/appendix/run_folder.ipynb #f229f453
 class _BadImage(TypedDict):
     name: str
     reason: str
@@ -43,7 +43,7 @@ class _Compact(TypedDict):
     side: int
     middle: bool
 
-# %% ../nbs/appendix/run_folder.ipynb #1d440b1b
+# %% ../nbs/appendix/run_folder.ipynb #857df07d
 class _Value(TypedDict):
     value: float
 
@@ -66,7 +66,7 @@ class _Threshold(_Decision, total=False):
     feature_similarity: _Value
     combined: _Value
 
-# %% ../nbs/appendix/run_folder.ipynb #4f603cad
+# %% ../nbs/appendix/run_folder.ipynb #bac5fbf3
 class RunRecord(TypedDict):
     "What `config.json` holds from the start"
 
@@ -96,7 +96,7 @@ class RunMetadata(RunRecord, total=False):
     files: dict[str, str]  # Checksums of an exported model's files
     calibrated: dict[str, str]  # Checksums of the files that temperature and threshold hold for
 
-# %% ../nbs/appendix/run_folder.ipynb #8677dbe9
+# %% ../nbs/appendix/run_folder.ipynb #a8b2fdef
 class Epoch(TypedDict):
     "A row of `history.json`"
 
@@ -110,7 +110,7 @@ class Epoch(TypedDict):
     learning_rate: Score  # At the end of the epoch
     seconds: float  # Time the epoch took
 
-# %% ../nbs/appendix/run_folder.ipynb #5cf1687f
+# %% ../nbs/appendix/run_folder.ipynb #de6407cf
 def _is_scale(scale, needed: bool) -> bool:
     "Whether two scores can be put on one scale by it; if not needed, it may be absent"
     if not scale:
@@ -140,7 +140,7 @@ def check_metadata(
         scores = "max_softmax and feature_similarity"
         raise UserError(f"threshold.scale must have mean and spread of {scores}")
 
-# %% ../nbs/appendix/run_folder.ipynb #8a2f5468
+# %% ../nbs/appendix/run_folder.ipynb #065bdd8f
 def is_run(
     path: Path,  # A folder
 ) -> bool:  # Also of a run made by another version of the package
@@ -151,7 +151,7 @@ def is_run(
         return False
     return "foodvision" in info["versions"]
 
-# %% ../nbs/appendix/run_folder.ipynb #c6eadf36
+# %% ../nbs/appendix/run_folder.ipynb #4f6d9234
 _REPORT = (
     "report.html report.md metrics.json predictions.csv "
     "confusion.png reliability.png risk_coverage.png learning_curves.png"
@@ -178,7 +178,7 @@ _OWN_FILES = {  # names by folder; a folder comes before those in it
     "exports/web/litert": "LICENSE origin.json *.js *.wasm.gz",
 }
 
-# %% ../nbs/appendix/run_folder.ipynb #edc4002e
+# %% ../nbs/appendix/run_folder.ipynb #3e0107da
 def own_files(
     root: Path,  # A run folder
 ) -> set[Path]:  # For a linked folder the link, not the files behind it

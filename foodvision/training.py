@@ -23,7 +23,8 @@ from scipy.special import log_softmax, softmax
 from foodvision.callbacks import (
     BestModel, ConfusionImage, EpochHistory, Progress, StopOnBadLoss, TensorBoardLog,
 )  # fmt: skip
-from .data import PhotoData, load_data
+from .data import PhotoData, photo_sizes
+from .food101 import load_data
 from foodvision.distribution import (
     Agreement, SharedStop, Workers, broadcast, check_same_photos, device_scope, distribute, even_batch, own_folder,
 )  # fmt: skip
@@ -443,7 +444,7 @@ def _prepare(config, policy, label_issues):
         split, config.image_size, config.cache_gigabytes, config.on_bad_image
     )
     training, validation = decode(data.train), decode(data.validation)
-    sizes = data.train.photo_sizes()
+    sizes = photo_sizes(data.train)
     facts = {
         "class_names": list(data.class_names),
         "data": {

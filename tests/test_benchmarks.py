@@ -110,7 +110,7 @@ def test_what_a_default_is_decided_by_reads_no_test_photos(name, finished, input
 
 def test_a_default_is_decided_on_photos_that_no_round_trains_on(inputs):
     code = (
-        "import sys, measure; from foodvision.data import load_data\n"
+        "import sys, measure; from foodvision.food101 import load_data\n"
         "data = load_data(sys.argv[1]); whole = set(data.train.names)\n"
         "for most, held in ((0, 4), (2, 2), (100, 5)):\n"
         "    left, decided_on = measure.to_decide_on(data, most)\n"

@@ -162,7 +162,7 @@ def test_not_sure_is_measured_on_photos_of_ones_own(trained, foodvision, photos,
     done = foodvision("evaluate", copy, "--others", tmp_path / "others")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((copy / "report" / "metrics.json").read_text())
-    assert (metrics["others"], metrics["others_name"]) == (2, "others")
+    assert (metrics["out_of_distribution"], metrics["out_of_distribution_name"]) == (2, "others")
     done = foodvision("evaluate", copy, "--others", tmp_path / "none")
     assert done.returncode == 2 and "No folder with photos of other things" in done.stderr
 

@@ -96,7 +96,7 @@ def trained(photos, foodvision):
     said = foodvision(
         "train", "--data", photos, "--run", photos.parent / "run", "--no-head-search", *settings
     )
-    assert "Note: Passed over: 1 hidden." in said
+    assert "Note: Skipped: 1 hidden." in said
     return photos.parent / "run"
 
 

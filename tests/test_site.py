@@ -5,6 +5,8 @@ import functools
 import http.server
 import re
 import threading
+from pathlib import Path
+from urllib.parse import unquote
 
 import chromium
 import pytest
@@ -14,8 +16,69 @@ SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 HOST = "127.0.0.1"
 
 
+def faults(site: Path) -> list[str]:
+    "Links and anchors that lead nowhere, whatever a page loads from another host, and pictures without a description"
+    pages = {page.resolve(): page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
+    found = set()
+    for page, text in pages.items():
+        loads = r'<(?:script|img|iframe)\b[^>]*?\bsrc="((?:https?:)?//[^"]+)|<link\b[^>]*?\brel="stylesheet"[^>]*?\bhref="(https?://[^"]+)'
+        found |= {f"{page.name} loads {a or b}" for a, b in re.findall(loads, text)}
+        found |= {
+            f"{page.name} has a picture without alt text: {tag[:60]}"
+            for tag in re.findall(r"<img\b[^>]*>", text)
+            if not re.search(r'\balt="[^"]+"', tag)
+        }
+        lineless = re.findall(r'href="([^"]*\.py#L(?!\d)[^"]*)', text)
+        found |= {f"{page.name} links to a line that does not exist: {link}" for link in lineless}
+        prose = re.sub(r"<(pre|script|style)\b.*?</\1>", "", text, flags=re.S)
+        found |= {
+            f"{page.name} shows the Markdown of a link: {raw}"
+            for raw in re.findall(r".{30}\]\([^)]{0,40}", prose)
+        }
+        unlinked = re.findall(
+            r"(?<!\">)<code>((?:keras|tf|numpy|matplotlib|PIL)\.[A-Za-z][\w.]*)</code>(?!</a>)",
+            prose,
+        )
+        found |= {
+            f"{page.name} names {name} without a link: give it a page in documentation/links.py"
+            for name in unlinked
+        }
+        for path, anchor in re.findall(
+            r'\b(?:href|src)="(?!//)([^":#?]*)[^":#]*(?:#([^":]+))?"', text
+        ):
+            target = (page.parent / unquote(path)).resolve() if path else page
+            target = target / "index.html" if target.is_dir() else target
+            if (
+                not target.exists()
+                or anchor
+                and target in pages
+                and f'id="{unquote(anchor)}"' not in pages[target]
+            ):
+                found.add(f"{page.name} links to {path}{'#' + anchor if anchor else ''}")
+    return sorted(found)
+
+
 def test_site_builds_without_a_fault(built_site):
     assert (built_site / "faults.txt").read_text().splitlines() == []
+    assert faults(built_site / "_site") == []
+
+
+def test_faults_would_be_noticed(tmp_path):
+    bad = {
+        '<img src="a.png">': "without alt text",
+        '<a href="missing.html">x</a>': "links to missing.html",
+        '<a href="#nowhere">x</a>': "links to #nowhere",
+        '<script src="https://example.org/a.js"></script>': "loads https://example.org",
+        '<a href="https://example.org/run.py#LNone">x</a>': "a line that does not exist",
+        "<p>Words before it, then [a link](page.ipynb) as text</p>": "shows the Markdown",
+        "<p><code>keras.Model</code></p>": "names keras.Model without a link",
+    }
+    page = tmp_path / "page.html"
+    page.write_text("<p><a href='#top' id='top'>x</a></p>")
+    assert faults(tmp_path) == []
+    for text, fault in bad.items():
+        page.write_text(text)
+        assert any(fault in found for found in faults(tmp_path)), text
 
 
 def test_readme_is_what_the_home_page_says(built_site):
@@ -35,6 +98,11 @@ def test_readme_stands_alone(built_site):
 
 
 def test_site_can_be_read_by_machines(built_site):
+    "Each page has a copy as text; one file has all of them, one every public name"
+    full, names = (built_site / "_site" / name for name in ("llms-full.txt", "apilist.txt"))
+    assert "foodvision.training.train`" in names.read_text(encoding="utf-8")
+    for page in (built_site / "_site").rglob("*.llms.md"):
+        assert page.read_text(encoding="utf-8").strip() in full.read_text(encoding="utf-8")
     text = (built_site / "_site" / "llms.txt").read_text()
     for page in (built_site / "_site").rglob("*.html"):
         if page.parent.name != "try":  # the classifier, which is nothing to read

@@ -1,4 +1,4 @@
-"Draw nbs/images/card.png, the picture that a link to the site shows elsewhere: python -m documentation.card"
+"Draw nbs/images/card.png, the picture that a link to the site shows elsewhere: `python recipes/card.py`"
 
 from pathlib import Path
 
