@@ -35,8 +35,7 @@ class FoodvisionSite(Site):
         address = self.project.website["site-url"] + "/"
         if page and href.startswith(address):
             path, _, anchor = href.removeprefix(address).partition("#")
-            found = next((p for p in self.pages.values() if str(p.out) == path), None)
-            if found:
+            for found in (p for p in self.pages.values() if str(p.out) == path):
                 href = f"/{found.src}#{anchor}"
         return super().resolve(href, page, record)
 
@@ -48,7 +47,7 @@ def main(root: Path) -> list[str]:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     nbdev.quarto.refresh_quarto_yml()
     nbdev.doclinks._build_modidx()
-    # The notebooks as nbdev hands them to Quarto: show_doc run, hidden cells gone, names linked.
+    # The notebooks as nbdev hands them to Quarto: names documented, hidden cells gone, links made.
     processed = proc_nbs(config.nbs_path, n_workers=2, force=True)
     site = FoodvisionSite(load(processed), quiet=True)
     site.build()
@@ -85,9 +84,5 @@ def write_readme(config, site: Path, root: Path):
 if __name__ == "__main__":  # nbdev starts workers that import this file
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     faults = main(Path.cwd())
-    print(
-        *[f"fault: {fault}" for fault in faults],
-        f"The site: {Path.cwd() / '_site' / 'index.html'}",
-        sep="\n",
-    )
+    print(*[f"fault: {fault}\n" for fault in faults], f"The site: {Path.cwd() / '_site'}", sep="")
     sys.exit(bool(faults))

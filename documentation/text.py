@@ -1,4 +1,4 @@
-"""The site as text, for programs that read it: `llms-full.txt` is every page, `apilist.txt` every public name.
+"""The site as text: `llms-full.txt` is every page, `apilist.txt` every public name with the first line of its docstring.
 
 `nbs/_quarto.yml` runs this after the pages are made, with Quarto and with `make docs` alike.
 """
@@ -9,24 +9,20 @@ from pathlib import Path
 from smalldocs.api import inventory
 
 
-def pages(site: Path) -> str:
-    "The Markdown copies of all pages, in the order of `llms.txt`"
+def main(site: Path):
     index = (site / "llms.txt").read_text(encoding="utf-8")
-    copies = {path.relative_to(site).as_posix(): path for path in site.rglob("*.llms.md")}
-    order = sorted(copies, key=lambda name: index.find(name))
-    return "\n\n".join(copies[name].read_text(encoding="utf-8").strip() for name in order) + "\n"
-
-
-def names() -> str:
-    "Every public class, function and method of the package with the first line of its docstring"
-    lines = []
-    for symbol in inventory(["foodvision"]):
-        name = f"{symbol.module}.{symbol.name}" if symbol.name else f"\n## {symbol.module}\n"
-        lines.append(f"- `{name}`: {symbol.summary}" if symbol.name else name)
-    return "# foodvision: the public names\n" + "\n".join(lines) + "\n"
+    copies = sorted(
+        site.rglob("*.llms.md"), key=lambda p: index.find(p.relative_to(site).as_posix())
+    )
+    pages = [path.read_text(encoding="utf-8").strip() for path in copies]
+    (site / "llms-full.txt").write_text("\n\n".join(pages) + "\n", encoding="utf-8")
+    names = [
+        f"- `{s.module}.{s.name}`: {s.summary}" if s.name else f"\n## {s.module}\n"
+        for s in inventory(["foodvision"])
+    ]
+    text = "\n".join(["# foodvision: the public names", *names])
+    (site / "apilist.txt").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    out = Path(os.environ["QUARTO_PROJECT_OUTPUT_DIR"])
-    (out / "llms-full.txt").write_text(pages(out), encoding="utf-8")
-    (out / "apilist.txt").write_text(names(), encoding="utf-8")
+    main(Path(os.environ["QUARTO_PROJECT_OUTPUT_DIR"]))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PROPOSED_FROM', 'KINDS', 'EXPLANATIONS', 'SHOWN', 'audit_features', 'cross_validate', 'find_label_issues', 'nearest',
-           'near_duplicates', 'outliers', 'Issue', 'find_issues', 'audit_page', 'issue_figures', 'side_by_side',
-           'audit']
+           'locate', 'near_duplicates', 'outliers', 'Issue', 'find_issues', 'side_by_side', 'audit_page',
+           'issue_figures', 'audit']
 
 # %% ../nbs/appendix/audit.ipynb #373a9bf2
 import time
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from scipy.special import softmax
 from tqdm.auto import tqdm
-from .data import PhotoData
+from .data import PhotoData, Split
 from .errors import UserError
 from .features import FrozenModel, backbone_features
 from .files import write_csv, write_text
@@ -163,6 +163,28 @@ def nearest(
         )
     return cosines, places
 
+# %% ../nbs/appendix/audit.ipynb #6f5d5b1c
+def locate(
+    data: PhotoData,  # The photos
+    position: int,  # Counted through training, validation and test
+) -> tuple[str, Split, int]:  # Name of the split, the split, the place in it
+    "Where a photo is that is counted through all splits"
+    for name, split in data.splits.items():
+        if position < len(split):
+            return name, split, position
+        position -= len(split)
+    raise IndexError(position)
+
+
+def _small(split, i):
+    "A photo as a vector of length 1, each channel of mean 0, that stands for its 32 x 32 pixels; zeros if there is nothing on it"
+    try:
+        pixels = decode_image(split.read(i), 32, str(split.names[i])).astype("float32")
+    except (BadImage, OSError):
+        return np.zeros(32 * 32 * 3, "float32")
+    pixels = (pixels - pixels.mean(axis=(0, 1))).ravel()
+    return pixels / max(float(np.linalg.norm(pixels)), 1.0)
+
 # %% ../nbs/appendix/audit.ipynb #6f5d5b1d
 _ALIKE = 0.7  # cosine of the features from which two photos are compared by their pixels
 _SAME = 0.9  # correlation of the pixels from which they are one photo
@@ -182,7 +204,7 @@ def near_duplicates(
     for one, other in tqdm(pairs.tolist(), desc="Looking twice", unit="pair", disable=None):
         for position in (one, other):
             if position not in pixels:
-                pixels[position] = _small(*_locate(data, position)[1:])
+                pixels[position] = _small(*locate(data, position)[1:])
         straight, mirrored = (
             pixels[one] @ pixels[other],
             pixels[one] @ pixels[other].reshape(32, 32, 3)[:, ::-1].ravel(),
@@ -190,25 +212,6 @@ def near_duplicates(
         if (likeness := max(straight, mirrored)) >= _SAME:
             found.append((one, other, float(min(likeness, 1))))
     return sorted(found, key=lambda pair: -pair[2])
-
-
-def _locate(data, position):
-    "Name of the split, the split, and the place in it, of a photo counted through all three"
-    for name, split in data.splits.items():
-        if position < len(split):
-            return name, split, position
-        position -= len(split)
-    raise IndexError(position)
-
-
-def _small(split, i):
-    "A photo as a vector of length 1, each channel of mean 0, that stands for its 32 x 32 pixels; zeros if there is nothing on it"
-    try:
-        pixels = decode_image(split.read(i), 32, str(split.names[i])).astype("float32")
-    except (BadImage, OSError):
-        return np.zeros(32 * 32 * 3, "float32")
-    pixels = (pixels - pixels.mean(axis=(0, 1))).ravel()
-    return pixels / max(float(np.linalg.norm(pixels)), 1.0)
 
 # %% ../nbs/appendix/audit.ipynb #67c29996
 def outliers(
@@ -253,14 +256,14 @@ def find_issues(
     found: dict[str, Issue] = {}
 
     def suspect(kind, position, suggested, confidence, other, proposed):
-        _, split, i = _locate(data, position)
+        _, split, i = locate(data, position)
         row = Issue(str(split.names[i]), kind, data.class_names[split.labels[i]], suggested,
                       round(float(confidence), 4), other, "" if proposed else "yes")  # fmt: skip
         found.setdefault(row.file, row)
 
     for one, other, likeness in near_duplicates(data, cosines, places):
         goes, stays = (one, other) if one < len(data.train) <= other else (other, one)
-        _, split, i = _locate(data, stays)
+        _, split, i = locate(data, stays)
         class_name, in_training = data.class_names[split.labels[i]], goes < len(data.train)
         suspect("duplicate", goes, class_name, likeness, str(split.names[i]), in_training)
     for position, label, confidence in zip(*suspected):
@@ -274,6 +277,19 @@ def find_issues(
 def _labels(data):
     "Class ids of the photos to learn from, training, then validation"
     return np.concatenate([data.train.labels, data.validation.labels])
+
+# %% ../nbs/appendix/audit.ipynb #27dadf22
+def side_by_side(
+    photos: list[Image.Image],  # At least one
+) -> Image.Image:
+    "Pictures in a row, 4 pixels apart"
+    width = sum(photo.width for photo in photos) + 4 * (len(photos) - 1)
+    row = Image.new("RGB", (width, max(photo.height for photo in photos)), (128, 128, 128))
+    left = 0
+    for photo in photos:
+        row.paste(photo, (left, 0))
+        left += photo.width + 4
+    return row
 
 # %% ../nbs/appendix/audit.ipynb #6ad594b7
 EXPLANATIONS = {
@@ -308,6 +324,16 @@ def audit_page(
         figures={kind: issue_figures(rows[: SHOWN[kind]], data) for kind, rows in kinds.items()},
     )
 
+# %% ../nbs/appendix/audit.ipynb #27dadf21
+def _thumbnail(split, i):
+    "A photo of at most 200 pixels; grey if it cannot be read"
+    try:
+        photo = Image.fromarray(decode_image(split.read(i), None, str(split.names[i])))
+    except (BadImage, OSError):
+        return Image.new("RGB", (150, 150), (190, 190, 190))
+    photo.thumbnail((200, 200))
+    return photo
+
 # %% ../nbs/appendix/audit.ipynb #27dadf25
 def issue_figures(
     issues: list[Issue],  # Rows of one audit
@@ -328,29 +354,6 @@ def issue_figures(
         picture = data_url(side_by_side(photos))
         figures.append({"photo": picture, "heat": None, "name": row.file, "caption": caption})
     return figures
-
-
-def _thumbnail(split, i):
-    "A photo of at most 200 pixels; grey if it cannot be read"
-    try:
-        photo = Image.fromarray(decode_image(split.read(i), None, str(split.names[i])))
-    except (BadImage, OSError):
-        return Image.new("RGB", (150, 150), (190, 190, 190))
-    photo.thumbnail((200, 200))
-    return photo
-
-
-def side_by_side(
-    photos: list[Image.Image],  # At least one
-) -> Image.Image:
-    "Pictures in a row, 4 pixels apart"
-    width = sum(photo.width for photo in photos) + 4 * (len(photos) - 1)
-    row = Image.new("RGB", (width, max(photo.height for photo in photos)), (128, 128, 128))
-    left = 0
-    for photo in photos:
-        row.paste(photo, (left, 0))
-        left += photo.width + 4
-    return row
 
 # %% ../nbs/appendix/audit.ipynb #07f70a2f
 def audit(
@@ -391,7 +394,7 @@ def audit(
     write_text(folder / "audit.html", audit_page(label_issues, data, lead))
     return {**facts, "listed": listed, "proposed": proposed}
 
-
+# %% ../nbs/appendix/audit.ipynb #07f70a2e
 def _trust(agreement):
     "How far suspected labels can be believed, from the share of labels that the head agrees with"
     text = f"The head that judged the labels agrees with {agreement:.0%} of them."

@@ -332,11 +332,11 @@ def predict(
     if json and csv:
         raise UserError("Choose one of --json and --csv")
     _ready_to_answer(run)
-    from foodvision.inference import Classifier
+    from foodvision.inference import Classifier, print_predictions
 
     classifier = Classifier.load(run)
     style = "json" if json else "csv" if csv else "table"
-    failures = classifier.print_predictions(photos, top=top, style=style, explain=explain)
+    failures = print_predictions(classifier, photos, top=top, style=style, explain=explain)
     for failure in failures:
         print(f"foodvision: {failure}", file=sys.stderr)
     return 1 if failures else 0

@@ -12,22 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 from markupsafe import Markup
-from .calibration import _square, calibration_error, plot_reliability, plot_risk_coverage
+from .calibration import calibration_error, plot_reliability, plot_risk_coverage
 from .data import Split
+from .inference import overlay
 from foodvision.metrics import (
+    MANY_CLASSES,
     Predictions,
-    _MANY,
-    _confusions,
-    _shown,
-    _words,
+    classes_drawn,
+    confusion_counts,
+    confusion_order,
+    confusion_shares,
     per_class_report,
     plot_confusion,
 )
 from .names import shortened
-from .predictor import LiteRTPredictor, _heat_maps, overlay
+from .predictor import Predictor
 from .preprocessing import decode_image
 from .run import Run
-from .templates import data_url, percent, render
+from .templates import data_url, percent, render, words
 from .training import plot_history
 
 # %% ../nbs/appendix/pictures.ipynb #127a2ffc
@@ -42,7 +44,7 @@ class Plot:
     width: int  # Pixels of the page below which it is not shrunk
     svg: str = ""  # Shown in the page in place of the PNG
 
-
+# %% ../nbs/appendix/pictures.ipynb #127a2ffd
 def draw_png(
     draw,  # Function that draws with Matplotlib and gives back a figure, axes, or several axes
     dark: bool = False,  # Light ink on dark ground
@@ -74,9 +76,10 @@ def confusion_svg(
     text: str,  # What one sees on it
 ) -> Markup:  # An `svg` element
     "The confusion matrix for the page"
-    photos, share, order = _confusions(predictions)
-    names = [_words(predictions.class_names[i]) for i in order]
-    cell, letter = (9.5, 8.6) if len(order) > _MANY else (36, 13)
+    photos = confusion_counts(predictions)
+    share, order = confusion_shares(photos), confusion_order(photos)
+    names = [words(predictions.class_names[i]) for i in order]
+    cell, letter = (9.5, 8.6) if len(order) > MANY_CLASSES else (36, 13)
     short = [shortened(name, 32) for name in names]
     margin, side = round(8 + 0.55 * letter * max(map(len, short)), 1), cell * len(order)
     wrong = np.where(np.eye(len(order), dtype=bool), 0, share[np.ix_(order, order)])
@@ -96,7 +99,7 @@ def confusion_svg(
     size = round(margin + side + 1)
     lines = [round(margin + cell * i, 1) for i in range(len(order) + 1)]
     return Markup(render("confusion.html", squares=squares, names=short, text=text, lines=lines, cell=cell, letter=letter,
-                         margin=margin, side=side, width=size, height=round(size + margin * (len(order) > _MANY))))  # fmt: skip
+                         margin=margin, side=side, width=size, height=round(size + margin * (len(order) > MANY_CLASSES))))  # fmt: skip
 
 # %% ../nbs/appendix/pictures.ipynb #15a1c0e3
 def report_plots(
@@ -107,11 +110,11 @@ def report_plots(
 ) -> dict[str, Plot]:
     "The plots of a report by name"
     per_class = per_class_report(predictions)
-    best, worst = (_words(per_class[i]["class"]) for i in (-1, 0))
+    best, worst = (words(per_class[i]["class"]) for i in (-1, 0))
     before, after = (percent(calibration_error(predictions, t)) for t in (1.0, temperature))
     plots: dict = {
         "confusion": (lambda: plot_confusion(predictions),
-            f"Confusion matrix of {_shown(len(predictions.class_names))}; {best} is recognised best, {worst} worst"),
+            f"Confusion matrix of {classes_drawn(len(predictions.class_names))}; {best} is recognised best, {worst} worst"),
         "reliability": (lambda: plot_reliability(predictions, temperature),
             f"Reliability diagram; calibration error {before} as trained, {after} after the temperature"),
         "risk_coverage": (lambda: plot_risk_coverage(predictions, temperature, threshold),
@@ -135,23 +138,23 @@ def photo_items(
     split: Split,  # The photos
     positions: list[int],  # Which of the predictions to show
     temperature: float,  # Divides the logits
-    model=None,  # What made the predictions, to draw heat maps; without it there are none
-) -> list[dict]:  # `photo` and `heat` (None without a model) as data URLs, `name`, `caption`
+    predictor: Predictor | None = None,  # To draw heat maps; without it there are none
+) -> list[dict]:  # `photo` and `heat` (None without a predictor) as data URLs, `name`, `caption`
     "Photos for the page, each with what was predicted"
     places = {name: i for i, name in enumerate(split.names)}
     chosen = [places[predictions.names[position]] for position in positions]
     guesses, sure = predictions.ranked(1)[:, 0], predictions.probabilities(temperature).max(1)
     heats = [None] * len(chosen)
-    if model is not None and chosen:
-        squares = np.stack([_square(model, split.read(i), split.names[i]) for i in chosen])
-        heats = _heat_maps(model, squares, guesses[positions])
+    if predictor is not None and chosen:
+        squares = np.stack([predictor.decode(split.read(i), split.names[i]) for i in chosen])
+        heats = predictor.grad_cam(squares, guesses[positions])
     items = []
     for i, position, heat in zip(chosen, positions, heats):
-        view = model.seen if isinstance(model, LiteRTPredictor) else decode_image
+        view = predictor.view if predictor else decode_image
         photo = Image.fromarray(view(split.read(i), name=split.names[i]))
         photo.thumbnail((200, 200))
         true, guess = (
-            _words(predictions.class_names[label])
+            words(predictions.class_names[label])
             for label in (predictions.labels[position], guesses[position])
         )
         items.append({

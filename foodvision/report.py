@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PUBLISHED', 'FILES', 'measure_accuracy', 'measure_confidence', 'describe_data', 'describe_run', 'size_sentence',
-           'report_pages', 'is_report', 'report_folder', 'replace_files', 'write_predictions', 'evaluate',
-           'write_report']
+           'report_pages', 'is_report', 'report_folder', 'replace_files', 'write_predictions', 'write_report',
+           'evaluate']
 
 # %% ../nbs/appendix/report.ipynb #54042ef6
 import json
@@ -18,31 +18,26 @@ from pathlib import Path
 
 import numpy as np
 from foodvision.calibration import (
-    _calibrate,
-    _data_for,
-    _deciding,
-    _is_own,
-    _load,
-    _others,
-    _own_photos,
-    _predict,
-    _scores_of,
     auroc,
     calibration_error,
     confidence_scores,
+    deciding_score,
     expected_calibration_error_by_chance,
+    fit_calibration,
     is_sure,
     load_calibration,
+    predict_out_of_distribution,
     risk_coverage,
+    scores_of,
 )
-from .data import PhotoData, Split
+from .data import PhotoData, Split, photo_sizes
 from .errors import UserError
 from .files import merge_folder, write_csv, write_json, write_text
 from foodvision.metrics import (
+    MANY_CLASSES,
+    MOST_CLASSES,
     Predictions,
-    _MANY,
-    _MOST,
-    _shown,
+    classes_drawn,
     most_confused,
     per_class_report,
     top_k_accuracy,
@@ -50,8 +45,9 @@ from foodvision.metrics import (
 )
 from .names import displayed
 from .pictures import Plot, photo_items, report_plots
-from .predictor import LiteRTPredictor, _heat_cells
+from .predictor import Predictor, load_predictor
 from .run import Run, require_model
+from .run_photos import is_own, load_own, load_to_measure, predict_part
 from .system import package_versions
 from .templates import percent, render
 
@@ -95,10 +91,8 @@ def measure_confidence(
 ) -> dict:  # Calibration errors, coverage and its accuracy, AUROC and risk-coverage area by score
     "How far confidence can be believed, as JSON can hold it"
     n, (logits, near), scale = len(predictions), out_of_distribution, threshold.get("scale")
-    scores, (deciding, _) = (
-        _scores_of(predictions, threshold),
-        _deciding(threshold, predictions.similarity),
-    )
+    scores = scores_of(predictions, threshold)
+    deciding = deciding_score(threshold, predictions.similarity)
     risks = {score: risk_coverage(predictions, score, temperature, scale)[1] for score in scores}
     sure = is_sure(predictions.logits, temperature, threshold, predictions.similarity)
     both = [(predictions.logits, predictions.similarity), (logits, near)]
@@ -133,7 +127,7 @@ def describe_data(
 ) -> dict:  # As JSON can hold it
     "What the photos are: counts, classes, sizes, and whether they are those of the training or Food101's official test"
     counts = {name: len(part) for name, part in data.splits.items()}
-    sizes = data.splits[split].photo_sizes()
+    sizes = photo_sizes(data.splits[split])
     width, height = (int(side) for side in np.median(sizes, 0)) if len(sizes) else (0, 0)
     official = (101, 75_750, 25_250) == (
         len(data.class_names),
@@ -149,7 +143,7 @@ def describe_data(
         "photo_height": height,
         "image_size": run.config.image_size,
         "official_food101": official and split == "test" and max(width, height) >= 384 and not bad,
-        "as_trained": _is_own(run, data),
+        "as_trained": is_own(run, data),
         "notes": [str(note) for note in data.notes],
     }
 
@@ -198,8 +192,8 @@ def report_pages(
 ) -> dict[str, str]:  # Content of `report.html` and `report.md`
     "The report as HTML and as Markdown"
     data, count, top_1 = facts["data"], facts["classes"], facts["top_1"]
-    drawn = f"Shown are {_shown(count)}. " if count > _MOST else ""
-    if count > _MANY:
+    drawn = f"Shown are {classes_drawn(count)}. " if count > MOST_CLASSES else ""
+    if count > MANY_CLASSES:
         drawn += "Classes that are confused are next to each other. On the page, point at a square to read it."
     lead = f"{percent(top_1['value'])} top-1 on {facts['photos']:,} {data['split']} photos of {data['class_count']} classes; "
     values = {
@@ -224,7 +218,7 @@ def is_report(
     except (OSError, ValueError, TypeError):
         return False
 
-
+# %% ../nbs/appendix/report.ipynb #3c84bef9
 def report_folder(
     run: Run,  # The run that is measured
     data: PhotoData,  # The photos it is measured on
@@ -232,7 +226,7 @@ def report_folder(
     folder: str | Path | None = None,  # Where the report shall go; by default a folder in the run
 ) -> Path:
     "Where a report goes; `UserError` if it would replace a file that is not of a report"
-    own = [] if _is_own(run, data) else [re.sub(r"\W+", "-", data.name)]
+    own = [] if is_own(run, data) else [re.sub(r"\W+", "-", data.name)]
     home = Path(f"{run.path.name}-reports") if run.is_pretrained else run.path
     name = "-".join(["report", *own, *([] if split == "test" else [split])])
     folder = Path(folder or home / name)
@@ -260,7 +254,7 @@ def replace_files(
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
-
+# %% ../nbs/appendix/report.ipynb #5ca1b00f
 def write_predictions(
     path: Path,  # A CSV file
     predictions: Predictions,  # Of the photos to measure on
@@ -281,6 +275,32 @@ def write_predictions(
         flags = int(predictions.correct[i]), int(sure[i])
         rows.append([str(name), names[predictions.labels[i]], *flags, *best])
     write_csv(path, ["file", "true", "correct", "sure", *columns], rows)
+
+# %% ../nbs/appendix/report.ipynb #f5b5764e
+def write_report(
+    folder: Path,  # Where its files go
+    run: Run,  # The run that was measured
+    facts: dict,  # What `metrics.json` holds
+    predictions: Predictions,  # Of the split's photos
+    split: Split,  # The photos
+    predictor: Predictor,  # What made the predictions
+):
+    "Write the files of a report"
+    temperature, threshold = facts["temperature"], facts["threshold"]
+    show = lambda positions, predictor=None: photo_items(
+        predictions, split, positions, temperature, predictor
+    )
+    pairs = most_confused(predictions, 12, temperature)
+    photos = {"top_losses": show(top_losses(predictions, 24, temperature), predictor),
+              "pairs": [show(pair["examples"][:4]) for pair in pairs]}  # fmt: skip
+    plots = report_plots(run, predictions, temperature, threshold)
+    with replace_files(folder) as part:
+        for name, plot in plots.items():
+            (part / f"{name}.png").write_bytes(plot.light)
+        write_json(part / "metrics.json", facts)
+        for name, content in report_pages(facts, plots, photos).items():
+            write_text(part / name, content)
+        write_predictions(part / "predictions.csv", predictions, temperature, threshold)
 
 # %% ../nbs/appendix/report.ipynb #ab1f34e1
 def evaluate(
@@ -305,49 +325,23 @@ def evaluate(
         raise UserError(f"No folder with photos of other things at {out_of_distribution}")
     run = run if isinstance(run, Run) else Run.open(run)
     require_model(run, compact=True)
-    data = _data_for(run, data)
+    data = load_to_measure(run, data)
     folder = report_folder(run, data, split, folder)
-    model, weights = _load(run)
-    fitted = load_calibration(run) or _calibrate(
-        run, model, weights, _own_photos(run, data), out_of_distribution
+    predictor = load_predictor(run)
+    fitted = load_calibration(run) or fit_calibration(
+        run, predictor, load_own(run, data), out_of_distribution
     )
-    predictions, decoded = _predict(run, model, data, split, fitted.class_features)
-    other, name = _others(model, fitted.class_features, out_of_distribution, part=1)
-    if isinstance(model, LiteRTPredictor):
-        view = "the centre square of a" if model.middle else "a whole"
-        note = f"Predicted by the LiteRT file, which sees {view} photo at {model.side} pixels."
-        data = replace(data, notes=[note, *data.notes])
+    predictions, decoded = predict_part(run, predictor, data, split, fitted.class_features)
+    other, name = predict_out_of_distribution(
+        predictor, fitted.class_features, out_of_distribution, half=1
+    )
+    if predictor.note:
+        data = replace(data, notes=(predictor.note, *data.notes))
     facts = {
         **measure_accuracy(predictions, fitted.temperature),
         **measure_confidence(predictions, fitted.temperature, fitted.threshold, other),
         **describe_run(run), "data": describe_data(run, data, split, decoded.bad), "bad_images": list(decoded.bad),
-        "out_of_distribution_name": name, "grad_cam_cells": _heat_cells(model), "model_checksum": weights,
+        "out_of_distribution_name": name, "grad_cam_cells": " × ".join(map(str, predictor.cells)), "model_checksum": predictor.checksum,
     }  # fmt: skip
-    write_report(folder, run, facts, predictions, data.splits[split], model)
+    write_report(folder, run, facts, predictions, data.splits[split], predictor)
     return {**facts, "report": str(folder)}
-
-# %% ../nbs/appendix/report.ipynb #f5b5764e
-def write_report(
-    folder: Path,  # Where its files go
-    run: Run,  # The run that was measured
-    facts: dict,  # What `metrics.json` holds
-    predictions: Predictions,  # Of the split's photos
-    split: Split,  # The photos
-    model,  # What made the predictions
-):
-    "Write the files of a report"
-    temperature, threshold = facts["temperature"], facts["threshold"]
-    show = lambda positions, model=None: photo_items(
-        predictions, split, positions, temperature, model
-    )
-    pairs = most_confused(predictions, 12, temperature)
-    photos = {"top_losses": show(top_losses(predictions, 24, temperature), model),
-              "pairs": [show(pair["examples"][:4]) for pair in pairs]}  # fmt: skip
-    plots = report_plots(run, predictions, temperature, threshold)
-    with replace_files(folder) as part:
-        for name, plot in plots.items():
-            (part / f"{name}.png").write_bytes(plot.light)
-        write_json(part / "metrics.json", facts)
-        for name, content in report_pages(facts, plots, photos).items():
-            write_text(part / name, content)
-        write_predictions(part / "predictions.csv", predictions, temperature, threshold)

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from foodvision.callbacks import (
-    BestModel, ConfusionImage, EpochHistory, Progress, StopOnBadLoss, TensorBoardLog,
+    BestHead, BestModel, ConfusionImage, EpochHistory, Progress, StopOnBadLoss, TensorBoardLog,
 )  # fmt: skip
 from .data import PhotoData, photo_sizes
 from .food101 import load_data
@@ -51,7 +51,16 @@ from foodvision.precision import (
     make_reproducible,
     scaled_optimizer,
 )
-from .resume import Checkpoint, GracefulShutdown, Resumable
+from foodvision.resume import (
+    REMOVED,
+    Checkpoint,
+    GracefulShutdown,
+    Resumable,
+    StageEpochs,
+    checkpoint_files,
+    load_checkpoint,
+    remove_checkpoints,
+)
 from .errors import UserError
 from .files import atomic_write, remove_unfinished
 from .names import from_cell
@@ -92,16 +101,6 @@ def _optimizer(
     return scaled_optimizer(_LayerWiseAdamW(rate, weight_decay, shares), policy)
 
 # %% ../nbs/11_training.ipynb #0de9b409
-class _OthersCheckpoint(Checkpoint):
-    "A checkpoint that another worker writes"
-
-    def save(self, state, arrays):
-        pass
-
-    def check(self):
-        pass
-
-
 def _fit_stage(
     run,
     stage,
@@ -133,6 +132,11 @@ def _fit_stage(
     reduce = keras.callbacks.ReduceLROnPlateau(
         factor=config.reduce_factor, patience=config.reduce_patience, **watch
     )
+    best = min((row["val_loss"] for row in before), default=float("inf"))
+    best_model = BestModel(run.model_path, classifier, best)
+    best_head = BestHead(
+        run.model_path, classifier, best, run.path / "checkpoint" / "best_head.npz"
+    )
     writers = [
         TensorBoardLog(run.path / "tensorboard", history),
         progress,
@@ -141,15 +145,17 @@ def _fit_stage(
     callbacks = [
         *([Agreement(workers, stop)] if workers.count > 1 else []), history, StopOnBadLoss(), *[reduce][: config.schedule == "plateau"],
         keras.callbacks.EarlyStopping(patience=config.early_stopping_patience, **watch),
-        BestModel(run.model_path, classifier, min((row["val_loss"] for row in before), default=float("inf")),
-                  head=run.path / "checkpoint" / "best_head.npz" if stage == "feature_extraction" else None),
+        best_head if stage == "feature_extraction" else best_model,
         *(writers if workers.is_first else []),
     ]  # fmt: skip
-    checkpoint = (Checkpoint if workers.is_first else _OthersCheckpoint)(run.path / "checkpoint")
-    resumable = Resumable(
-        callbacks, model, checkpoint, stage, steps, len(before), epochs, stop,
-        run.path / "tensorboard", config.checkpoint_steps, config.checkpoint_minutes,
-    )  # fmt: skip
+    checkpoint = Checkpoint(
+        run.path / "checkpoint",
+        config.checkpoint_steps,
+        config.checkpoint_minutes,
+        workers.is_first,
+    )
+    span = StageEpochs(stage, steps, len(before), epochs)
+    resumable = Resumable(callbacks, model, checkpoint, span, run.path / "tensorboard", stop)
     epoch = resumable.epoch - len(before)
     progress.done = epoch * steps + resumable.step
     try:
@@ -159,7 +165,6 @@ def _fit_stage(
         )  # fmt: skip
     finally:
         progress.close()
-    return resumable.checkpoint.seconds
 
 # %% ../nbs/11_training.ipynb #4d0e29b6
 def tune_head(
@@ -313,7 +318,7 @@ def _search_once(run, model, seen, checked, workers):
 
 def _checkpoint_stage(run):
     "The stage that the run's newest checkpoint is from; None if there is none"
-    found = Checkpoint(run.path / "checkpoint").load()
+    found = load_checkpoint(run.path / "checkpoint")
     return found[0]["stage"] if found else None
 
 # %% ../nbs/11_training.ipynb #0bf52df4
@@ -542,7 +547,7 @@ def _train(config, directory, overwrite, resume, accept_changes, names, workers)
                     )
                 fine_tune(run, model, training, validation, stop, workers)
     run.record(seconds=_seconds_by_stage(run), complete=True)
-    Checkpoint(run.path / "checkpoint").remove()
+    remove_checkpoints(run.path / "checkpoint")
     return run
 
 # %% ../nbs/11_training.ipynb #32aaf9ae
@@ -568,15 +573,12 @@ def _explained(run: Run):
         yield
     except OSError as error:
         if not (run.path / "config.json").exists():
-            raise UserError(
-                f"{run.path} was removed while the training ran; nothing can be saved there.", 1
-            ) from error
+            raise UserError(f"{run.path} {REMOVED}", 1) from error
         reason = error.strerror or str(error).splitlines()[0][:200]
         place = f" ({error.filename})" if error.filename else ""
-        checkpoint, best = Checkpoint(run.path / "checkpoint"), run.model_path.exists()
-        kept = ["the last checkpoint"] * (
-            checkpoint.newest.exists() or checkpoint.previous.exists()
-        ) + ["the best model so far"] * best
+        saved = any(path.exists() for path in checkpoint_files(run.path / "checkpoint"))
+        best = run.model_path.exists()
+        kept = ["the last checkpoint"] * saved + ["the best model so far"] * best
         raise UserError(
             f"{reason}{place} while training into {run.path}. "
             + (f"Whole and kept there: {' and '.join(kept)}. " if kept else "Nothing was learnt yet. ")

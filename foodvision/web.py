@@ -54,7 +54,7 @@ def for_one_photo(
 # %% ../nbs/appendix/web.ipynb #bb70db82
 def _check_same(compact: LiteRTPredictor, model: bytes):
     "Raise `UserError` unless a file for one photo gives what the compact model gives on some noise"
-    shape = (1, compact.side, compact.side, 3)
+    shape = (1, compact.image_size, compact.image_size, 3)
     photos = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     with suppress_output():
         outputs = Interpreter(model_content=model).get_signature_runner()(photos=photos)

@@ -146,11 +146,11 @@ def interrupted(stopped, tmp_path):
 def assert_sound(folder):
     "No half-written file; whatever stands there can be read"
     from foodvision.model import load_model
-    from foodvision.resume import Checkpoint
+    from foodvision.resume import load_checkpoint
 
     assert not [path for path in folder.rglob(".*")]
     run = Run.open(folder)
-    rows, held = run.history, Checkpoint(folder / "checkpoint").load()
+    rows, held = run.history, load_checkpoint(folder / "checkpoint")
     if list((folder / "checkpoint").glob("*.checkpoint")):
         assert held and not list((folder / "checkpoint").glob("*.damaged"))
     if any(np.isfinite(row["val_loss"]) for row in rows[:-1]):
@@ -277,6 +277,52 @@ def test_altered_config(interrupted, title):
         ["predict", interrupted, "a.jpg"],
     ):
         assert reason in refused(2, *words)
+
+
+EARLIER = {  # what an earlier version left in a run folder, and what the line says of it
+    "settings": (
+        lambda folder: change(
+            folder,
+            config__head_search=True,
+            config__backup_minutes=5.0,
+            config__drop_suspects="",
+            config__fine_tune_first_layer_rate=0.15,
+        ),
+        "Unknown setting: backup_minutes, drop_suspects, fine_tune_first_layer_rate, head_search.",
+    ),
+    "checkpoint": (
+        lambda folder: (folder / "checkpoint").rename(folder / "backup"),
+        "has a backup folder.",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", EARLIER)
+def test_a_run_of_an_earlier_version(interrupted, photos, tmp_path, what):
+    "Each command says so in one line, with a way out, and leaves the run as it is; it can be overwritten"
+    make, reason = EARLIER[what]
+    for file in (interrupted / "checkpoint").glob("*.checkpoint"):
+        shutil.copy(file, file.with_suffix(".backup"))
+    make(interrupted)
+    before = {path: path.read_bytes() for path in interrupted.rglob("*") if path.is_file()}
+    photo = photos / "test" / "pizza" / "0.jpg"
+    for words in (
+        ["info", interrupted],
+        ["train", "--resume", interrupted],
+        ["evaluate", interrupted],
+        ["predict", interrupted, photo],
+        ["export", interrupted, "--format", "hub"],
+        ["audit", interrupted],
+        ["app", interrupted],
+    ):
+        line = refused(2, *words)
+        assert reason in line and line.endswith(
+            "An earlier version of foodvision made this run; train it again, or use that version."
+        ), (words, line)
+    assert {path: path.read_bytes() for path in before} == before
+    Run.create(interrupted, Run.open("food101").config, overwrite=True)
+    assert not [path for path in interrupted.rglob("*.backup")]
+    assert Run.open(interrupted).history == []
 
 
 @pytest.mark.parametrize("content, reason", [

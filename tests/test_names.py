@@ -317,7 +317,7 @@ def test_names_that_cannot_be_are_one_line(photos, tmp_path, capsys):
 
 def test_the_plots_of_any_predictions():
     "Many classes are drawn in another way than few; both take all names, without a warning"
-    from foodvision.callbacks import _draw_counts
+    from foodvision.callbacks import draw_confusions, to_pixels
     from foodvision.metrics import Predictions, plot_confusion
 
     for names in (SHOWN, [*SHOWN, *map(str, range(20))]):
@@ -330,4 +330,4 @@ def test_the_plots_of_any_predictions():
         )
         with warnings.catch_warnings(action="error", category=UserWarning):
             plot_confusion(said).figure.savefig(io.BytesIO(), format="png")
-            _draw_counts(np.eye(count), names)
+            to_pixels(draw_confusions(np.eye(count), names))

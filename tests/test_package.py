@@ -45,7 +45,10 @@ def test_wheel_holds_the_package_and_nothing_else(built):
         if path.is_file()
     }
     inside = {name for name in names if ".dist-info/" not in name}
-    assert inside == modules | food101 | files | {"foodvision/py.typed"}
+    assert inside == modules | food101 | files | {
+        "foodvision/py.typed",
+        "foodvision/reference_results.json",
+    }
     assert {
         "foodvision/pretrained/food101/model.tflite",
         "foodvision/pretrained/food101/README.md",

@@ -220,10 +220,10 @@ def copied_at_every_change(monkeypatch, config, folder, to):
 
 def everything(folder):
     "History, TensorBoard, what callbacks remember, best model, and all arrays of the last checkpoint"
-    from foodvision.resume import Checkpoint
+    from foodvision.resume import load_checkpoint
 
-    state, arrays = Checkpoint(folder / "checkpoint").load()
-    timed = ("rows", "seconds_before")
+    state, arrays = load_checkpoint(folder / "checkpoint")
+    timed = ("rows", "seconds")
     remembered = [{name: value for name, value in one.items() if name not in timed}
                   for one in state["callbacks"]]  # fmt: skip
     return history(folder), events(folder), remembered, weights(folder), arrays
@@ -241,7 +241,6 @@ def differences(one, other):
 @pytest.mark.parametrize("decided", DECIDED)
 def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp_path, monkeypatch):
     from foodvision import training
-    from foodvision.resume import Checkpoint
     from foodvision.run import Config, Run
 
     search = training.tune_head
@@ -250,7 +249,7 @@ def test_killed_before_every_change_of_a_file(decided, few_photos, backbone, tmp
     )
     monkeypatch.setattr(training, "tune_head", other_dropout_first)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(Checkpoint, "remove", lambda self: None)  # to look into it
+    monkeypatch.setattr(training, "remove_checkpoints", lambda folder: None)  # to look into it
     config = Config(data=str(few_photos), backbone=str(backbone), **{**SMALL, **DECIDED[decided]})
     monkeypatch.chdir(tmp_path)
     table = Path("label_issues.csv")

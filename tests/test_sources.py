@@ -2,6 +2,7 @@
 
 import ast
 import filecmp
+import functools
 import os
 import re
 import sys
@@ -12,7 +13,7 @@ from conftest import APPENDIX, CORE, NOTEBOOKS, ROOT, run, succeed
 
 # Arrows that would make one part carry another: the part, and what it must not know.
 FORBIDDEN = {
-    "predictor": "pipeline model callbacks training",
+    "predictor": "pipeline callbacks training",
     "inference": "pipeline callbacks training",
     "metrics": "training",
     "export": "training",
@@ -24,6 +25,7 @@ FORBIDDEN = {
 MODULES = sorted(p.stem for p in (ROOT / "foodvision").glob("*.py") if not p.stem.startswith("_"))
 
 
+@functools.cache
 def imports(module: str, top_level: bool = False) -> set[str]:
     "Full names of the modules that `module` imports, anywhere in it or at its top level alone"
     tree = ast.parse((ROOT / "foodvision" / f"{module}.py").read_text(encoding="utf-8"))
@@ -50,6 +52,7 @@ def own_imports(module: str) -> set[str]:
     )
 
 
+@functools.cache
 def known(module: str) -> set[str]:
     "The project's modules that `module` imports, and those that they import"
     direct = own_imports(module)
@@ -154,12 +157,14 @@ def test_notebooks_are_clean(exported):
 
 
 def test_ruff_finds_nothing():
-    succeed("ruff", "check", "--no-cache", "foodvision", "documentation", "tests", "setup.py")
+    succeed(
+        "ruff", "check", "--no-cache", "foodvision", "documentation", "recipes", "tests", "setup.py"
+    )
 
 
 def test_everything_is_formatted():
     "By `ruff format`, notebooks too"
-    sources = ("nbs", "documentation", "tests", "benchmarks", "setup.py")
+    sources = ("nbs", "documentation", "recipes", "tests", "benchmarks", "setup.py")
     succeed("ruff", "format", "--check", "--no-cache", *sources)
 
 

@@ -279,7 +279,9 @@ def test_a_hundred_photos_get_the_answers_of_python(page, classifier):
         >= 99
     )
     pixels = [
-        abs(np.array(answer["pixels"]).reshape(64, 64, 3) - classifier.light.decode(content)).max()
+        abs(
+            np.array(answer["pixels"]).reshape(64, 64, 3) - classifier.predictor.decode(content)
+        ).max()
         for answer, (_, content) in zip(found, files, strict=True)
     ]
     assert np.mean(np.array(pixels) == 0) >= 0.7 and max(pixels) <= 3, (
