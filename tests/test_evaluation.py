@@ -1,4 +1,4 @@
-"Measuring a run again and again: after a resume, on other photos, into folders that are in use"
+"Evaluating a run again: after a resume, on other photos, into folders that are in use"
 
 import json
 import os

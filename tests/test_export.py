@@ -1,4 +1,4 @@
-"Exporting as a person does it: every format made by the command, opened by its own runtime, refused where it must be"
+"Every export format, made by the command, opened by its own runtime, and refused where it has to be"
 
 import json
 import re

@@ -1,4 +1,4 @@
-"Classes and photos with every kind of name, through training, reports, answers, every export, the app and the web page"
+"Classes and photos with every kind of name, through training, reports, predictions, exports, the app and the web page"
 
 import csv
 import io

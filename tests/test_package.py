@@ -1,4 +1,4 @@
-"What is built from the sources is whole, the same every time, and works where only it is installed"
+"The wheel and the source archive are complete, reproducible, and work on their own"
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"The page that `foodvision export --format web` writes, as a visitor meets it: in a headless Chromium, on any web host"
+"The page that `foodvision export --format web` writes, as a visitor sees it: in a headless Chromium, on any web host"
 
 import base64
 import io
