@@ -318,7 +318,7 @@ def plot_sizes(
         width, height = np.median(np.repeat(sizes, counts, axis=0), axis=0)
         limit = sizes.max() * 1.1
         axes.plot([0, limit], [0, limit], "--", color="grey", linewidth=1)
-        axes.scatter(*sizes.T, s=10 + 200 * counts / counts.sum(), alpha=0.6)
+        axes.scatter(sizes[:, 0], sizes[:, 1], s=10 + 200 * counts / counts.sum(), alpha=0.6)
         axes.set(xlim=(0, limit), ylim=(0, limit))
         axes.set_title(f"median {width:.0f} × {height:.0f} pixels")
     return axes

@@ -595,7 +595,7 @@ _SHARED = (
     "config.json",
     "history.json",
     "model.keras",
-    "suspects.csv",
+    "label_issues.csv",
     "checkpoint/*.checkpoint",
     "checkpoint/best_head.npz",
 )

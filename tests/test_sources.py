@@ -1,4 +1,4 @@
-"The package is what the notebooks say it is, and its modules depend on each other in the order of the chapters"
+"The package is what the notebooks export, and its modules import only from earlier chapters"
 
 import ast
 import filecmp
@@ -6,6 +6,7 @@ import functools
 import os
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ MODULES = sorted(p.stem for p in (ROOT / "foodvision").glob("*.py") if not p.ste
 
 
 @functools.cache
+@cache
 def imports(module: str, top_level: bool = False) -> set[str]:
     "Full names of the modules that `module` imports, anywhere in it or at its top level alone"
     tree = ast.parse((ROOT / "foodvision" / f"{module}.py").read_text(encoding="utf-8"))
@@ -45,6 +47,7 @@ def imports(module: str, top_level: bool = False) -> set[str]:
     return found
 
 
+@cache
 def own_imports(module: str) -> set[str]:
     "Names of the project's modules that `module` imports"
     return {name.split(".")[1] for name in imports(module) if name.startswith("foodvision.")} & set(
@@ -53,6 +56,7 @@ def own_imports(module: str) -> set[str]:
 
 
 @functools.cache
+@cache
 def known(module: str) -> set[str]:
     "The project's modules that `module` imports, and those that they import"
     direct = own_imports(module)
