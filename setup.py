@@ -72,7 +72,14 @@ setup(
     package_dir={"": "."},
     packages=find_packages(include=["foodvision", "foodvision.*"]),
     package_data={
-        "foodvision": ["py.typed", "pretrained/food101/*", "page/*", "page/litert/*", "templates/*"]
+        "foodvision": [
+            "py.typed",
+            "reference_results.json",
+            "pretrained/food101/*",
+            "page/*",
+            "templates/*",
+            "vendored/litert/*",
+        ]
     },
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),

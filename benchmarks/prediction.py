@@ -41,7 +41,8 @@ def options():
 
 def exported_models(report, chosen, run, data, folder):
     "The run in each runtime, by the name that the table shows; they are compared with Keras on the way"
-    from foodvision.export import ExportedModel, export_run
+    from foodvision.export import export_run
+    from foodvision.exported import ExportedModel
 
     ways = {
         "LiteRT int8": ("litert", "int8"),
@@ -114,7 +115,7 @@ def measure_folder(report, chosen, classifier, paths):
 
     pixels = np.stack([decode_image(path, classifier.image_size) for path in paths])
     forward, batches = (
-        forward_function(classifier.model),
+        forward_function(classifier.predictor.model),
         [pixels[i : i + 32] for i in range(0, len(pixels), 32)],
     )
 
@@ -181,7 +182,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         exported = exported_models(report, chosen, run, data, folder)
         photo = classifier_pixels(classifier, paths[0])
-        measure_one_photo(report, chosen, exported, classifier.model, photo)
+        measure_one_photo(report, chosen, exported, classifier.predictor.model, photo)
     measure_folder(report, chosen, classifier, paths)
     report.write()
 

@@ -10,7 +10,7 @@ from smalldocs.api import inventory
 
 
 def main(site: Path):
-    index = (site / "llms.txt").read_text(encoding="utf-8")
+    index = "".join(path.read_text(encoding="utf-8") for path in site.glob("llms.txt"))
     copies = sorted(
         site.rglob("*.llms.md"), key=lambda p: index.find(p.relative_to(site).as_posix())
     )

@@ -84,7 +84,8 @@ def answer_photo(
     with Image.open(path) as photo:
         photo.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS))
         return answer_html(
-            prediction, classifier.explain(photo, prediction.best) if classifier.model else None
+            prediction,
+            classifier.explain(photo, prediction.best) if classifier.predictor.explains else None,
         )
 
 

@@ -122,7 +122,7 @@ def _examine_block(split: Split, block: range) -> list[tuple[bytes | None, list]
         rows.append((None if broken else hashlib.sha256(photo).digest(), found))
     return rows
 
-
+# %% ../nbs/appendix/check.ipynb #654374ee
 def _examine_all(data: PhotoData, progress: bool) -> dict:
     "The rows of each split, in its order"
     threads = ThreadPoolExecutor(os.cpu_count() or 1)

@@ -259,7 +259,7 @@ def count_photos(
         for label, name in enumerate(data.class_names)
     ]
 
-
+# %% ../nbs/01_data.ipynb #fa621d5d
 def plot_counts(
     data: PhotoData,  # What a loader returned
 ):  # matplotlib Axes
@@ -318,7 +318,7 @@ def plot_sizes(
         width, height = np.median(np.repeat(sizes, counts, axis=0), axis=0)
         limit = sizes.max() * 1.1
         axes.plot([0, limit], [0, limit], "--", color="grey", linewidth=1)
-        axes.scatter(*sizes.T, s=10 + 200 * counts / counts.sum(), alpha=0.6)
+        axes.scatter(sizes[:, 0], sizes[:, 1], s=10 + 200 * counts / counts.sum(), alpha=0.6)
         axes.set(xlim=(0, limit), ylim=(0, limit))
         axes.set_title(f"median {width:.0f} × {height:.0f} pixels")
     return axes
@@ -331,7 +331,7 @@ def _thumbnail(photo: bytes, side: int = 160) -> Image.Image:
         image.thumbnail((side, side))
         return ImageOps.exif_transpose(image).convert("RGB")
 
-
+# %% ../nbs/01_data.ipynb #901d185c
 def show_images(
     data: PhotoData,  # What a loader returned
     split: str = "train",  # Which split: train, validation or test

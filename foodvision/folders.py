@@ -36,7 +36,7 @@ def _kind(entry) -> str:
         return suffix or "without a suffix"
     return "photo" if _is(entry.is_file) else "broken links or special files"
 
-
+# %% ../nbs/appendix/folders.ipynb #55685a47
 def list_folder(
     folder: Path,  # The folder
     skipped: Counter,  # What is neither a folder nor a photo is counted here, by kind

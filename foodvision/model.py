@@ -16,16 +16,13 @@ import keras
 import numpy as np
 
 from foodvision.backbones import (
-    LITE,
     build_backbone,
     check_backbone,
     clear_download_errors,
-    efficientnet_lite,
-    fill_lite,
-    lite_weights,
     read_keras_file,
     scale_pixels,
 )
+from .efficientnet_lite import LITE, lite_classifier
 from .precision import choose_policy, flat_layers, policy_scope
 from .errors import UserError
 from .files import atomic_write
@@ -48,28 +45,25 @@ def _head(x, class_count: int, dropout: float, seed: int):
     fixed = dict(center=False, scale=False, trainable=False, dtype="float32")
     x = keras.layers.BatchNormalization(name="standardization", **fixed)(x, training=False)
     x = keras.layers.Dropout(dropout, seed=seed, dtype="float32", name="dropout")(x)
-    initial = keras.initializers.GlorotUniform(seed)
-    dense = keras.layers.Dense(
-        class_count, kernel_initializer=initial, dtype="float32", name="logits"
-    )
-    return keras.layers.Softmax(dtype="float32", name="probabilities")(dense(x))
+    options = dict(kernel_initializer=keras.initializers.GlorotUniform(seed), dtype="float32")
+    x = keras.layers.Dense(class_count, name="logits", **options)(x)
+    return keras.layers.Softmax(dtype="float32", name="probabilities")(x)
 
 # %% ../nbs/07_model.ipynb #26cb5671
 def build_model(
-    backbone: str
-    | Path = "EfficientNetB0",  # One of `backbone_names()`, or a headless `.keras` file
+    backbone: str | Path = "EfficientNetB0",  # A backbone's name, or a headless `.keras` file
     class_count: int = 101,  # Classes to tell apart, 2 or more
     image_size: int = 224,  # Side in pixels of the square photos
     weights: str | Path | None = "imagenet",  # `imagenet` (a file: its own), `none`, or a file
     dropout: float = 0.2,  # Share of the pooled features zeroed while training
     policy: str = "float32",  # Dtype policy of the backbone; the head stays float32
-    seed: int = 42,  # Fixes the first weights and the dropout
+    seed: int = 42,  # Determines the initial weights and the dropout
 ) -> keras.Model:  # uint8 (n, image_size, image_size, 3) to float32 (n, class_count) probabilities
     """A classifier with its backbone frozen; pixels are RGB from 0 to 255.
 
     Layers: `image`, `backbone`, `pooling`, `standardization`, `dropout`, `logits`, `probabilities`.
     Raises `UserError` for an unknown backbone, a file that does not fit, a size too small, or
-    weights that cannot be had.
+    weights that are missing.
     """
     if class_count < 2:
         raise UserError(f"A classifier needs two classes or more, and class_count is {class_count}")
@@ -98,7 +92,7 @@ def adapt_normalization(
     model: keras.Model,  # A classifier of `build_model`
     features: np.ndarray,  # float32 (n, channels): pooled features of the training photos
 ):
-    "Have the head of `model` see features of mean 0 and variance 1"
+    "Normalize the features that the head of `model` gets to mean 0 and variance 1"
     model.get_layer("standardization").set_weights([features.mean(0), features.var(0)])
 
 # %% ../nbs/07_model.ipynb #5f936369
@@ -113,7 +107,7 @@ def unfreeze(
     model: keras.Model,  # A classifier of `build_model`; compile it again afterwards
     last_layers: int = -1,  # How many of the backbone's layers train, counted from the end; -1: all
 ):
-    "Train the head and the last layers of the backbone; batch norm keeps weights and statistics"
+    "Train the head and the last layers of the backbone; batch norm stays frozen"
     if last_layers < -1:
         raise UserError(f"last_layers must be -1 (all), 0 (none) or more, and is {last_layers}")
     network = model.get_layer("backbone")
@@ -127,7 +121,7 @@ def unfreeze(
 def parameter_counts(
     model: keras.Model,  # Any built model
 ) -> dict[str, int]:  # `trainable` and `frozen`
-    "How many numbers a training would change, and how many it would not"
+    "Number of parameters that a training changes, and of those that it does not"
     count = lambda weights: sum(math.prod(weight.shape) for weight in weights)
     frozen = count(model.non_trainable_weights)
     return {"trainable": count(model.trainable_weights), "frozen": frozen}
@@ -148,11 +142,11 @@ def save_model(
 def load_model(
     path: str | Path,  # A `.keras` file that `save_model` wrote
 ) -> keras.Model:  # The classifier, not compiled
-    "Read a classifier back; raises `UserError` if the file is damaged, hostile, or another model"
+    "Load a classifier; raises `UserError` if the file is damaged, malicious, or another model"
     model = read_keras_file(path)
     expected = {"image", "backbone", "pooling", "dropout", "logits", "probabilities"}
     if missing := sorted(expected - {layer.name for layer in model.layers}):
-        kind = "a Keras model but no classifier of this package"
+        kind = "a Keras model but not a classifier of this package"
         raise UserError(f"{path} is {kind}: it has no layer {missing[0]}", 1)
     return model
 
@@ -167,18 +161,6 @@ IMAGENET_FOOD = {  # Food101 class: index and name of the ImageNet class that sh
     "spaghetti_carbonara": (959, "carbonara"),
 }
 
-# %% ../nbs/07_model.ipynb #b69de9ab
-def _lite_classifier(name: str, image_size: int, weights: str) -> keras.Model:
-    "EfficientNet-Lite with its thousand-class top"
-    image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
-    x = efficientnet_lite(name, image)(image, training=False)
-    x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
-    x = keras.layers.Softmax(name="probabilities")(keras.layers.Dense(1000, name="logits")(x))
-    model = keras.Model(image, x, name="imagenet_classifier")
-    if weights == "imagenet":
-        fill_lite(model, lite_weights(name))
-    return model
-
 # %% ../nbs/07_model.ipynb #480a859c
 def imagenet_classifier(
     backbone: str = "EfficientNetB0",  # One of `backbone_names()`
@@ -188,18 +170,15 @@ def imagenet_classifier(
     "A backbone with the top it was published with; raises `UserError` as `build_model` does"
     check_backbone(backbone)
     if backbone in LITE:
-        return _lite_classifier(backbone, image_size or LITE[backbone].image_size, weights)
-    constructor, named = (
-        getattr(keras.applications, backbone),
-        weights if weights != "none" else None,
-    )
-    with clear_download_errors(backbone, named):
-        network = constructor(weights=named)
+        return lite_classifier(backbone, image_size or LITE[backbone].image_size, weights)
+    constructor = getattr(keras.applications, backbone)
+    known = None if weights == "none" else weights
+    with clear_download_errors(backbone, known):
+        network = constructor(weights=known)
     size = network.input_shape[1] or image_size or 224  # MobileNetV3 leaves its size open
     if image_size not in (None, size):
-        raise UserError(
-            f"{backbone} with its own top takes photos of {size} pixels, not {image_size}"
-        )
+        message = f"{backbone} with its own top takes photos of {size} pixels, not {image_size}"
+        raise UserError(message)
     image = keras.Input((size, size, 3), dtype="uint8", name="image")
     probabilities = network(scale_pixels(image, constructor), training=False)
     return keras.Model(image, probabilities, name="imagenet_classifier")

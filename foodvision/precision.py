@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import keras
 from fastcore.basics import num_cpus
 
-from .run import UserError
+from .errors import UserError
 
 # %% ../nbs/05_precision.ipynb #4e5f8ba8
 def accelerators() -> list[

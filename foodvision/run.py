@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['Policy', 'Schedule', 'PRETRAINED', 'CheckedSettings', 'Config', 'RunFolder', 'check_free', 'check_run', 'read_run',
-           'Run', 'require_metadata', 'require_model']
+           'require_metadata', 'require_model', 'Run']
 
 # %% ../nbs/00_run.ipynb #1a03da11
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -19,34 +19,18 @@ from .names import shortened, some_of
 from .run_folder import Epoch, RunRecord, check_metadata, is_run, remove_own_files
 from .system import package_versions
 
-# %% ../nbs/00_run.ipynb #ca538145
-_BOUNDS = [  # fields, lowest, highest
-    ("validation_fraction", 0.01, 0.5),
-    ("image_size", 32, 1024),
-    ("dropout", 0, 0.9),
-    ("batch_size", 1, 4096),
-    ("feature_epochs", 1, 10_000),
-    ("fine_tune_epochs", 0, 10_000),
-    ("unfreeze_layers", -1, 10_000),
-    ("head_learning_rate fine_tune_learning_rate", 1e-9, 10),
-    ("head_weight_decay fine_tune_weight_decay", 0, 10),
-    ("reduce_factor", 0.001, 0.999),
-    ("fine_tune_first_layer_multiplier", 1e-6, 1),
-    ("early_stopping_patience reduce_patience", 1, 10_000),
-    ("checkpoint_minutes", 0, 10_080),
-    ("checkpoint_steps", 0, 10**9),
-    ("cache_gigabytes", 0, 10_000),
-    ("seed", 0, 2**31 - 1),
-]
-
 # %% ../nbs/00_run.ipynb #3b79e612
+Policy = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+Schedule = Literal["cosine", "plateau"]
+
+
 @dataclass(frozen=True)
 class CheckedSettings:
     "Settings that are checked against their annotations and bounds when they are made"
 
     def __post_init__(self):
-        for field in fields(self):
-            check_value(field.name, getattr(self, field.name), field.type)
+        for setting in fields(self):
+            check_value(setting.name, getattr(self, setting.name), setting.type)
         for names, low, high in _BOUNDS:
             for name in names.split():
                 if not low <= (value := getattr(self, name)) <= high:
@@ -62,16 +46,12 @@ class CheckedSettings:
         values: dict,  # Values by field name; a name that is not a field is refused
     ):  # An object of this class
         "The settings that `to_dict` gave; raises `UserError` for an unknown field or a wrong value"
-        known = [field.name for field in fields(cls)]
+        known = [setting.name for setting in fields(cls)]
         if unknown := sorted(set(values) - set(known)):
             raise UserError(f"Unknown setting: {', '.join(unknown)}. Known: {', '.join(known)}")
         return cls(**values)
 
 # %% ../nbs/00_run.ipynb #b0c76631
-Policy = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
-Schedule = Literal["cosine", "plateau"]
-
-
 @dataclass(frozen=True)
 class Config(CheckedSettings):
     "Every choice of a run; saved in its folder as part of `config.json`"
@@ -106,11 +86,31 @@ class Config(CheckedSettings):
     seed: int = 42  # Fixes validation photos, order, augmentation, dropout and first weights
     deterministic: bool = True  # Same config, same machine: same weights, bit for bit
 
+# %% ../nbs/00_run.ipynb #ca538145
+_BOUNDS = [  # fields, lowest, highest
+    ("validation_fraction", 0.01, 0.5),
+    ("image_size", 32, 1024),
+    ("dropout", 0, 0.9),
+    ("batch_size", 1, 4096),
+    ("feature_epochs", 1, 10_000),
+    ("fine_tune_epochs", 0, 10_000),
+    ("unfreeze_layers", -1, 10_000),
+    ("head_learning_rate fine_tune_learning_rate", 1e-9, 10),
+    ("head_weight_decay fine_tune_weight_decay", 0, 10),
+    ("reduce_factor", 0.001, 0.999),
+    ("fine_tune_first_layer_multiplier", 1e-6, 1),
+    ("early_stopping_patience reduce_patience", 1, 10_000),
+    ("checkpoint_minutes", 0, 10_080),
+    ("checkpoint_steps", 0, 10**9),
+    ("cache_gigabytes", 0, 10_000),
+    ("seed", 0, 2**31 - 1),
+]
+
 # %% ../nbs/00_run.ipynb #d49f7c34
 PRETRAINED = "food101"
 
 
-@dataclass(repr=False)
+@dataclass(eq=False)
 class RunFolder:
     "Where the files of a run are"
 
@@ -169,7 +169,7 @@ def check_run(
 ):
     "Raise `UserError` unless `config.json` is that of a run made by this version"
     check_value("", info, RunRecord)
-    known = [field.name for field in fields(Config)]
+    known = [setting.name for setting in fields(Config)]
     if unknown := sorted(set(info["config"]) - set(known)):
         names = some_of([shortened(name) for name in unknown])
         raise UserError(f"Unknown setting: {names}. {_EARLIER}")
@@ -196,12 +196,38 @@ def read_run(
         raise UserError(f"{path} has a backup folder. {_EARLIER}")
     return path, info
 
+# %% ../nbs/00_run.ipynb #9cff0969
+def require_metadata(
+    run: "Run",  # The run
+    *names: str,  # Names of values in `config.json`
+):
+    "Raise `UserError` unless the run has these values; those it has were checked when it was opened"
+    if absent := [name for name in names if name not in run.info]:
+        path = run.path / "config.json"
+        raise UserError(f"{path} cannot be read as a run's: {absent[0]} is missing")
+
+
+def require_model(
+    run: RunFolder,  # The run
+    compact: bool = False,  # Whether a compact model will do
+) -> Path:  # Path of `model.keras`, or of `model.tflite` if there is no other and it will do
+    "The finished classifier's file; raises `UserError` if the training has not written one"
+    if run.model_path.exists():
+        return run.model_path
+    if not run.compact_path.exists():
+        resume = f"Resume it with: foodvision train --resume {run.path}"
+        raise UserError(f"{run.path} has no finished model. {resume}", 1)
+    if compact:
+        return run.compact_path
+    limits = "it answers and can be measured; this needs a run with its Keras model"
+    raise UserError(f"{run.path.name} is a compact model: {limits}")
+
 # %% ../nbs/00_run.ipynb #eb6297b9
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class Run(RunFolder):
     "A run folder: `Run.create` makes a new one, `Run.open` reads one back"
 
-    info: dict  # What `config.json` holds: `config`, and what `record` added
+    info: dict = field(repr=False)  # What `config.json` holds: `config`, and what `record` added
 
     def __post_init__(self):
         self.config = Config.from_dict(self.info["config"])
@@ -242,32 +268,3 @@ class Run(RunFolder):
         "Class names in the order of their ids"
         require_metadata(self, "class_names")
         return list(self.info["class_names"])
-
-    def __repr__(self):
-        return f"Run({str(self.path)!r})"
-
-# %% ../nbs/00_run.ipynb #9cff0969
-def require_metadata(
-    run: Run,  # The run
-    *names: str,  # Names of values in `config.json`
-):
-    "Raise `UserError` unless the run has these values; those it has were checked when it was opened"
-    if absent := [name for name in names if name not in run.info]:
-        path = run.path / "config.json"
-        raise UserError(f"{path} cannot be read as a run's: {absent[0]} is missing")
-
-
-def require_model(
-    run: RunFolder,  # The run
-    compact: bool = False,  # Whether a compact model will do
-) -> Path:  # Path of `model.keras`, or of `model.tflite` if there is no other and it will do
-    "The finished classifier's file; raises `UserError` if the training has not written one"
-    if run.model_path.exists():
-        return run.model_path
-    if not run.compact_path.exists():
-        resume = f"Resume it with: foodvision train --resume {run.path}"
-        raise UserError(f"{run.path} has no finished model. {resume}", 1)
-    if compact:
-        return run.compact_path
-    limits = "it answers and can be measured; this needs a run with its Keras model"
-    raise UserError(f"{run.path.name} is a compact model: {limits}")

@@ -1,4 +1,4 @@
-"`foodvision app` as a person meets it: in a headless Chromium, on a machine without a network"
+"`foodvision app` as a user sees it: in a headless Chromium, on a machine without a network"
 
 import contextlib
 import csv

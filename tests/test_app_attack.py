@@ -1,4 +1,4 @@
-"A hostile visitor of `foodvision app`, over HTTP: every address, every payload, and nothing is got"
+"A hostile visitor of `foodvision app`, over HTTP: no address and no payload gets at anything"
 
 import asyncio
 import contextlib

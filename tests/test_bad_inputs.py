@@ -1,4 +1,4 @@
-"Every kind of broken or odd photo: what loading, training's decoder, check_data and predict make of each"
+"Every kind of broken or odd photo: what loading, training, check_data and predict do with each"
 
 import contextlib
 import csv

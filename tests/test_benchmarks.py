@@ -1,4 +1,4 @@
-"Every benchmark runs from end to end on a few drawn photos and writes what it says; what it measures is no test's business"
+"Every benchmark runs from end to end on a few drawn photos and writes its results; the numbers are not tested"
 
 import json
 import os

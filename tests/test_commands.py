@@ -1,4 +1,4 @@
-"The commands as a person meets them: processes, their output, their exit codes, what they leave behind"
+"The commands as a user runs them: processes, their output, their exit codes, the files they leave"
 
 import csv
 import io

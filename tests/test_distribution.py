@@ -1,4 +1,4 @@
-"One training by several devices and by several processes: real ones, killed and resumed, against one that nothing disturbed"
+"One training by several devices and by several processes: real ones, killed and resumed, compared with one process"
 
 import json
 import os

@@ -1,4 +1,4 @@
-"What happens when the machine, a person or a stranger's file does the worst: a clear line, and nothing lost"
+"Full disks, missing rights, lack of memory, damaged files: one clear line, and nothing lost"
 
 import contextlib
 import functools
@@ -291,7 +291,13 @@ EARLIER = {  # what an earlier version left in a run folder, and what the line s
         "Unknown setting: backup_minutes, drop_suspects, fine_tune_first_layer_rate, head_search.",
     ),
     "checkpoint": (
-        lambda folder: (folder / "checkpoint").rename(folder / "backup"),
+        lambda folder: [
+            *(
+                path.rename(path.with_suffix(".backup"))
+                for path in folder.glob("checkpoint/*.checkpoint")
+            ),
+            (folder / "checkpoint").rename(folder / "backup"),
+        ],
         "has a backup folder.",
     ),
 }
@@ -301,8 +307,6 @@ EARLIER = {  # what an earlier version left in a run folder, and what the line s
 def test_a_run_of_an_earlier_version(interrupted, photos, tmp_path, what):
     "Each command says so in one line, with a way out, and leaves the run as it is; it can be overwritten"
     make, reason = EARLIER[what]
-    for file in (interrupted / "checkpoint").glob("*.checkpoint"):
-        shutil.copy(file, file.with_suffix(".backup"))
     make(interrupted)
     before = {path: path.read_bytes() for path in interrupted.rglob("*") if path.is_file()}
     photo = photos / "test" / "pizza" / "0.jpg"
@@ -431,7 +435,7 @@ def with_nonsense(info):
     threshold = {name: {"value": part["value"], "risk": "low", "auroc": []} if "risk" in part else part
                  for name, part in info["threshold"].items() if isinstance(part, dict)}  # fmt: skip
     return {**info, "created": "x", "parameters": {}, "distribution": {}, "seconds": {}, "colour": ["x"],
-            "device": {"accelerators": [], "cores": []}, "threshold": {**info["threshold"], **threshold, "photos": "x", "others": []},
+            "device": {"accelerators": [], "cores": []}, "threshold": {**info["threshold"], **threshold, "photos": "x", "out_of_distribution": []},
             "data": {**info["data"], "photo_sizes": "x", "bad_images": [], "counts": {}}}  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"GitHub's files are what GitHub expects, and do what the Makefile and the package say"
+"The files in .github are valid, and agree with the Makefile and the package"
 
 import re
 

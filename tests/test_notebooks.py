@@ -1,4 +1,4 @@
-"Each notebook reads as the project's notebooks are meant to read; that it runs is what `nbdev_test` tests"
+"The notebooks follow the conventions of the project; that they run is what `nbdev_test` tests"
 
 import ast
 import itertools
@@ -128,6 +128,17 @@ def test_imports_stand_alone(cells):
         assert not cell.runs or len(others) in (0, len(cell.body)), (
             f"imports beside other code: {cell.code[:80]}"
         )
+
+
+def test_notebooks_need_nothing_of_a_clone(cells):
+    "They run wherever the package is installed, in Colab too"
+    imported = [node.module or "" for cell in cells for node in cell.nodes(ast.ImportFrom)]
+    imported += [a.name for cell in cells for node in cell.nodes(ast.Import) for a in node.names]
+    assert not {name.partition(".")[0] for name in imported} & {
+        "documentation",
+        "tests",
+        "benchmarks",
+    }
 
 
 def test_outputs_are_fit_to_read(book):

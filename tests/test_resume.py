@@ -1,4 +1,4 @@
-"A training killed at any moment and resumed ends as one that was never interrupted: real processes, real signals"
+"A training that is killed at any moment and resumed ends like one that was never interrupted: real processes and signals"
 
 import json
 import os

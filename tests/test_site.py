@@ -1,4 +1,4 @@
-"The README and the site that the notebooks make, checked in their files and in a browser"
+"README.md and the site: their files, and their pages in a browser"
 
 import filecmp
 import functools

@@ -1,4 +1,4 @@
-"The page that `foodvision export --format web` writes, as a visitor meets it: in a headless Chromium, on any web host"
+"The page that `foodvision export --format web` writes, as a visitor sees it: in a headless Chromium, on any web host"
 
 import base64
 import io
@@ -279,7 +279,9 @@ def test_a_hundred_photos_get_the_answers_of_python(page, classifier):
         >= 99
     )
     pixels = [
-        abs(np.array(answer["pixels"]).reshape(64, 64, 3) - classifier.light.decode(content)).max()
+        abs(
+            np.array(answer["pixels"]).reshape(64, 64, 3) - classifier.predictor.decode(content)
+        ).max()
         for answer, (_, content) in zip(found, files, strict=True)
     ]
     assert np.mean(np.array(pixels) == 0) >= 0.7 and max(pixels) <= 3, (
@@ -524,8 +526,8 @@ def test_a_persons_own_run(own_run, visit, offline):
 def test_calls_that_cannot_work_are_said(own_run, folder, tmp_path):
     (tmp_path / "mine.txt").write_text("kept")
     for words, code, said in [
-        (("food101", "--format", "web"), 2, "Say where the page shall go"),
-        (("food101", "--format", "web", "--out", tmp_path), 2, "is there already"),
+        (("food101", "--format", "web"), 2, "Say where the page is to be written"),
+        (("food101", "--format", "web", "--out", tmp_path), 2, "exists already"),
         (
             (own_run, "--format", "web", "--quantize", "int8"),
             2,

@@ -1,4 +1,4 @@
-"Several processes at once: one run folder takes one of them, one cache of features serves all of them"
+"Several processes at once: a run folder takes one of them, the cache of features serves all of them"
 
 import json
 import os

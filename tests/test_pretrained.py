@@ -1,4 +1,4 @@
-"The classifier that comes with the package, as a person meets it: no training, no network, no TensorFlow"
+"The classifier that comes with the package: no training, no network, no TensorFlow"
 
 import json
 import os
