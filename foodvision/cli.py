@@ -280,7 +280,7 @@ def _report(run, data=None, others=None):
     "Evaluate a run and print its headline"
     _import_tensorflow()
     from foodvision.report import evaluate as evaluate_run
-    from foodvision.export import model_card
+    from foodvision.hub import model_card
 
     metrics = evaluate_run(run, data, out_of_distribution=others)
     for note in (
@@ -363,31 +363,31 @@ def export(
     require_model(_open(run), compact=format == "web")
     print(f"Exporting {run} as {' '.join([format, quantize]).strip()}", flush=True)
     if format == "compact":
-        return _export_light(run, out, data)
+        return _export_compact(run, out, data)
     if format == "web":
         return _export_web(run, out, data)
-    from foodvision.export import export_run, summarise
+    from foodvision.export import export_run, summarise_export
 
     limits = {name: value for name, value in asked.items() if value != -1}
     record = export_run(run, format, quantize, out or None, data or None, photos, limits)
-    print("\n".join(summarise(record)))
+    print("\n".join(summarise_export(record)))
     print(f"Model card: {Path(run) / 'README.md'}")
     print(f"Exported: {record['path']}")
 
 # %% ../nbs/18_cli.ipynb #26e6fc3d
-def _export_light(run, out, data):
+def _export_compact(run, out, data):
     "Pack a run into a folder that answers without TensorFlow, and say what was measured"
     _import_tensorflow()
-    from foodvision.litert import export_litert
+    from foodvision.litert import export_compact
 
-    light = export_litert(run, out or None, data or None, replace=True)
-    measured, size = light.info["measured"], light.info["compact"]["bytes"]
+    compact = export_compact(run, out or None, data or None, replace=True)
+    measured, size = compact.info["measured"], compact.info["compact"]["bytes"]
     print(
         f"top-1: {measured['top_1']['value']:.1%} on {measured['photos']:,} test photos, by the file itself"
     )
     print(f"Size: {size / 1e6:.1f} MB")
-    print(f"Model card: {light.path / 'README.md'}")
-    print(f"Exported: {light.path}")
+    print(f"Model card: {compact.path / 'README.md'}")
+    print(f"Exported: {compact.path}")
 
 
 def _export_web(run, out, data):
