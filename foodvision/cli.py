@@ -120,26 +120,29 @@ def train(
     chosen, folder = _choose(run, resume, config, settings, here=worker_index == 0)
     if dry_run and chosen:
         return estimate(**chosen.to_dict())
+    if workers != 1 and devices != "1":
+        raise UserError("Each worker trains on one device: leave out devices")
     if workers != 1 and not coordinator:
         return _train_together(workers, open_ports, chosen, folder, dict(run="" if resume else str(folder), resume=resume,
             overwrite=overwrite, accept_changes=accept_changes, devices=devices, evaluate=evaluate, config=config, **settings))  # fmt: skip
     _say_begin(chosen, folder)
     _import_tensorflow()
-    from foodvision.distribution import Workers, choose_devices, join, read_secret
+    from foodvision.devices import Devices
+    from foodvision.distribution import Workers, join
+    from foodvision.rendezvous import read_secret
     from foodvision.training import train as train_run
 
     if chosen and worker_index == 0:
         check_free(folder, overwrite)
     job = {"resuming": bool(resume), **(chosen.to_dict() if chosen else {})}
-    joined = (
-        join(coordinator, worker_index, workers, read_secret(secret_file), job)
-        if coordinator
-        else Workers()
-    )
-    if chosen and joined.count == 1:
-        choose_devices(devices)  # before the first step is measured: TensorFlow prepares no others
+    strategy: Devices | Workers
+    if coordinator:
+        strategy = join(coordinator, worker_index, workers, read_secret(secret_file), job)
+    else:  # before the first step is measured: TensorFlow initialises no other devices
+        strategy = Devices(devices)
+    if chosen and not coordinator:
         _say_price(chosen)
-    finished = train_run(chosen, folder, overwrite, bool(resume), accept_changes, devices, joined)
+    finished = train_run(chosen, folder, overwrite, bool(resume), accept_changes, strategy)
     if worker_index:
         return
     for note in finished.info["data"]["notes"]:
