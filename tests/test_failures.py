@@ -435,7 +435,7 @@ def with_nonsense(info):
     threshold = {name: {"value": part["value"], "risk": "low", "auroc": []} if "risk" in part else part
                  for name, part in info["threshold"].items() if isinstance(part, dict)}  # fmt: skip
     return {**info, "created": "x", "parameters": {}, "distribution": {}, "seconds": {}, "colour": ["x"],
-            "device": {"accelerators": [], "cores": []}, "threshold": {**info["threshold"], **threshold, "photos": "x", "others": []},
+            "device": {"accelerators": [], "cores": []}, "threshold": {**info["threshold"], **threshold, "photos": "x", "out_of_distribution": []},
             "data": {**info["data"], "photo_sizes": "x", "bad_images": [], "counts": {}}}  # fmt: skip
 
 
