@@ -77,8 +77,8 @@ setup(
             "reference_results.json",
             "pretrained/food101/*",
             "page/*",
-            "page/litert/*",
             "templates/*",
+            "vendored/litert/*",
         ]
     },
     python_requires=f">={settings['min_python']}",

@@ -41,7 +41,8 @@ def options():
 
 def exported_models(report, chosen, run, data, folder):
     "The run in each runtime, by the name that the table shows; they are compared with Keras on the way"
-    from foodvision.export import ExportedModel, export_run
+    from foodvision.export import export_run
+    from foodvision.exported import ExportedModel
 
     ways = {
         "LiteRT int8": ("litert", "int8"),

@@ -215,7 +215,7 @@ def runtimes(page, place):
     "A folder for each runtime, with all that a browser loads for it"
     import onnx
 
-    from documentation.litert import NAME, PACKAGES, VERSION, npm_package
+    from recipes.vendored_litert import NAME, PACKAGES, VERSION, npm_package
 
     facts, folders = json.loads((page / "facts.json").read_text()), {}
     core = npm_package("@litertjs/core", VERSION, PACKAGES["@litertjs/core"], place)

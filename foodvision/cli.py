@@ -120,26 +120,29 @@ def train(
     chosen, folder = _choose(run, resume, config, settings, here=worker_index == 0)
     if dry_run and chosen:
         return estimate(**chosen.to_dict())
+    if workers != 1 and devices != "1":
+        raise UserError("Each worker trains on one device: leave out devices")
     if workers != 1 and not coordinator:
         return _train_together(workers, open_ports, chosen, folder, dict(run="" if resume else str(folder), resume=resume,
             overwrite=overwrite, accept_changes=accept_changes, devices=devices, evaluate=evaluate, config=config, **settings))  # fmt: skip
     _say_begin(chosen, folder)
     _import_tensorflow()
-    from foodvision.distribution import Workers, choose_devices, join, read_secret
+    from foodvision.devices import Devices
+    from foodvision.distribution import Workers, join
+    from foodvision.rendezvous import read_secret
     from foodvision.training import train as train_run
 
     if chosen and worker_index == 0:
         check_free(folder, overwrite)
     job = {"resuming": bool(resume), **(chosen.to_dict() if chosen else {})}
-    joined = (
-        join(coordinator, worker_index, workers, read_secret(secret_file), job)
-        if coordinator
-        else Workers()
-    )
-    if chosen and joined.count == 1:
-        choose_devices(devices)  # before the first step is measured: TensorFlow prepares no others
-        _say_price(chosen)
-    finished = train_run(chosen, folder, overwrite, bool(resume), accept_changes, devices, joined)
+    strategy: Devices | Workers
+    if coordinator:
+        strategy = join(coordinator, worker_index, workers, read_secret(secret_file), job)
+    else:  # before the first step is measured: TensorFlow initialises no other devices
+        strategy = Devices(devices)
+    if chosen and not coordinator:
+        _print_estimate(chosen)
+    finished = train_run(chosen, folder, overwrite, bool(resume), accept_changes, strategy)
     if worker_index:
         return
     for note in finished.info["data"]["notes"]:
@@ -203,14 +206,14 @@ def _fetch(config, *_) -> int:
     return 0
 
 # %% ../nbs/18_cli.ipynb #5474297b
-def _say_price(config):
+def _print_estimate(config):
     "Print what a training will take, unless it is a matter of a minute or two"
     from foodvision.food101 import load_data
-    from foodvision.estimate import estimate as plan_run
+    from foodvision.estimate import estimate as estimate_run
 
     photos = len(load_data(config.data, config.validation_fraction, config.seed).train)
     if photos * (1 + config.fine_tune_epochs) > 5_000:
-        print(plan_run(config), flush=True)
+        print(estimate_run(config), flush=True)
 
 
 def estimate(
@@ -220,9 +223,9 @@ def estimate(
     config = Config(**settings)
     print(f"Measuring {config.backbone} on {config.data} at {config.image_size} pixels", flush=True)
     _import_tensorflow()
-    from foodvision.estimate import estimate as plan_run
+    from foodvision.estimate import estimate as estimate_run
 
-    print(plan_run(config))
+    print(estimate_run(config))
 
 # %% ../nbs/18_cli.ipynb #3ab86074
 def _choose(run, resume, config, settings, here):
@@ -280,7 +283,7 @@ def _report(run, data=None, others=None):
     "Evaluate a run and print its headline"
     _import_tensorflow()
     from foodvision.report import evaluate as evaluate_run
-    from foodvision.export import model_card
+    from foodvision.hub import model_card
 
     metrics = evaluate_run(run, data, out_of_distribution=others)
     for note in (
@@ -363,31 +366,31 @@ def export(
     require_model(_open(run), compact=format == "web")
     print(f"Exporting {run} as {' '.join([format, quantize]).strip()}", flush=True)
     if format == "compact":
-        return _export_light(run, out, data)
+        return _export_compact(run, out, data)
     if format == "web":
         return _export_web(run, out, data)
-    from foodvision.export import export_run, summarise
+    from foodvision.export import export_run, summarise_export
 
     limits = {name: value for name, value in asked.items() if value != -1}
     record = export_run(run, format, quantize, out or None, data or None, photos, limits)
-    print("\n".join(summarise(record)))
+    print("\n".join(summarise_export(record)))
     print(f"Model card: {Path(run) / 'README.md'}")
     print(f"Exported: {record['path']}")
 
 # %% ../nbs/18_cli.ipynb #26e6fc3d
-def _export_light(run, out, data):
+def _export_compact(run, out, data):
     "Pack a run into a folder that answers without TensorFlow, and say what was measured"
     _import_tensorflow()
-    from foodvision.litert import export_litert
+    from foodvision.litert import export_compact
 
-    light = export_litert(run, out or None, data or None, replace=True)
-    measured, size = light.info["measured"], light.info["compact"]["bytes"]
+    compact = export_compact(run, out or None, data or None, replace=True)
+    measured, size = compact.info["measured"], compact.info["compact"]["bytes"]
     print(
         f"top-1: {measured['top_1']['value']:.1%} on {measured['photos']:,} test photos, by the file itself"
     )
     print(f"Size: {size / 1e6:.1f} MB")
-    print(f"Model card: {light.path / 'README.md'}")
-    print(f"Exported: {light.path}")
+    print(f"Model card: {compact.path / 'README.md'}")
+    print(f"Exported: {compact.path}")
 
 
 def _export_web(run, out, data):

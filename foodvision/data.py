@@ -288,7 +288,7 @@ def _photo_size(split: Split, i: int) -> tuple[int, int] | None:
     "Width and height as a person sees photo `i`; None for what Pillow cannot open"
     try:
         with Image.open(io.BytesIO(split.read(i))) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5
+            turned = image.getexif().get(0x0112, 1) >= 5  # EXIF: the camera was turned by a quarter
             return image.size[::-1] if turned else image.size
     except Exception:  # Pillow raises many kinds; `check_data` names the damaged files
         return None
@@ -318,7 +318,7 @@ def plot_sizes(
         width, height = np.median(np.repeat(sizes, counts, axis=0), axis=0)
         limit = sizes.max() * 1.1
         axes.plot([0, limit], [0, limit], "--", color="grey", linewidth=1)
-        axes.scatter(*sizes.T, s=10 + 200 * counts / counts.sum(), alpha=0.6)
+        axes.scatter(sizes[:, 0], sizes[:, 1], s=10 + 200 * counts / counts.sum(), alpha=0.6)
         axes.set(xlim=(0, limit), ylim=(0, limit))
         axes.set_title(f"median {width:.0f} × {height:.0f} pixels")
     return axes

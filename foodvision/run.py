@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Policy', 'Schedule', 'PRETRAINED', 'CheckedSettings', 'Config', 'RunFolder', 'check_free', 'check_run', 'read_run',
-           'Run', 'require_metadata', 'require_model']
+           'require_metadata', 'require_model', 'Run']
 
 # %% ../nbs/00_run.ipynb #1a03da11
 import time
@@ -196,6 +196,32 @@ def read_run(
         raise UserError(f"{path} has a backup folder. {_EARLIER}")
     return path, info
 
+# %% ../nbs/00_run.ipynb #9cff0969
+def require_metadata(
+    run: "Run",  # The run
+    *names: str,  # Names of values in `config.json`
+):
+    "Raise `UserError` unless the run has these values; those it has were checked when it was opened"
+    if absent := [name for name in names if name not in run.info]:
+        path = run.path / "config.json"
+        raise UserError(f"{path} cannot be read as a run's: {absent[0]} is missing")
+
+
+def require_model(
+    run: RunFolder,  # The run
+    compact: bool = False,  # Whether a compact model will do
+) -> Path:  # Path of `model.keras`, or of `model.tflite` if there is no other and it will do
+    "The finished classifier's file; raises `UserError` if the training has not written one"
+    if run.model_path.exists():
+        return run.model_path
+    if not run.compact_path.exists():
+        resume = f"Resume it with: foodvision train --resume {run.path}"
+        raise UserError(f"{run.path} has no finished model. {resume}", 1)
+    if compact:
+        return run.compact_path
+    limits = "it answers and can be measured; this needs a run with its Keras model"
+    raise UserError(f"{run.path.name} is a compact model: {limits}")
+
 # %% ../nbs/00_run.ipynb #eb6297b9
 @dataclass(eq=False)
 class Run(RunFolder):
@@ -242,29 +268,3 @@ class Run(RunFolder):
         "Class names in the order of their ids"
         require_metadata(self, "class_names")
         return list(self.info["class_names"])
-
-# %% ../nbs/00_run.ipynb #9cff0969
-def require_metadata(
-    run: Run,  # The run
-    *names: str,  # Names of values in `config.json`
-):
-    "Raise `UserError` unless the run has these values; those it has were checked when it was opened"
-    if absent := [name for name in names if name not in run.info]:
-        path = run.path / "config.json"
-        raise UserError(f"{path} cannot be read as a run's: {absent[0]} is missing")
-
-
-def require_model(
-    run: RunFolder,  # The run
-    compact: bool = False,  # Whether a compact model will do
-) -> Path:  # Path of `model.keras`, or of `model.tflite` if there is no other and it will do
-    "The finished classifier's file; raises `UserError` if the training has not written one"
-    if run.model_path.exists():
-        return run.model_path
-    if not run.compact_path.exists():
-        resume = f"Resume it with: foodvision train --resume {run.path}"
-        raise UserError(f"{run.path} has no finished model. {resume}", 1)
-    if compact:
-        return run.compact_path
-    limits = "it answers and can be measured; this needs a run with its Keras model"
-    raise UserError(f"{run.path.name} is a compact model: {limits}")

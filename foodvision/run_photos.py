@@ -115,7 +115,7 @@ class PredictorSplit(Split):
         "The photo as the predictor takes it"
         return self.predictor.decode(super().read(i), str(self.names[i]))
 
-
+# %% ../nbs/appendix/run_photos.ipynb #9ca7b0d2
 def decode_part(
     run: Run,  # Its configuration says what to do with unreadable photos
     predictor: Predictor,  # Decodes the photos

@@ -55,7 +55,8 @@ def escape_markdown(
     text,  # Anything that has a text
 ) -> str:  # On one line
     "Text in which no character has a meaning in Markdown or HTML"
-    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", " ".join(str(text).split()))
+    line = re.sub(r"[^\S\N{NO-BREAK SPACE}]+", " ", str(text))
+    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", line)
 
 
 def yaml_value(
@@ -103,6 +104,7 @@ ENVIRONMENTS = {".html": _environment(), ".md": _environment(escape_markdown)}
 
 def render(
     name: str,  # A file in `foodvision/templates/`; its suffix, `.html` or `.md`, decides the escaping
+    /,
     **values,  # What the template asks for
 ) -> str:
     "Fill a template; raises `jinja2.UndefinedError` if a value is missing"

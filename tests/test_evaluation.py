@@ -70,7 +70,7 @@ def copy(stopped, tmp_path):
 
 def test_a_resumed_run_is_calibrated_anew(copy, capsys):
     from foodvision.calibration import load_calibration
-    from foodvision.export import model_card
+    from foodvision.hub import model_card
     from foodvision.inference import Classifier
     from foodvision.report import evaluate
     from foodvision.training import train

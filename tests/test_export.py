@@ -33,7 +33,7 @@ def trained(foodvision, tmp_path_factory):
                     folder / "my photos" / part / name / f"{number}.jpg"
                 )
     done = foodvision("train", "--data", folder / "my photos", "--run", folder / "dishes", "--backbone", "EfficientNetLite0",
-                      "--image-size", 64, "--feature-epochs", 10, "--no-head-search", "--fine-tune-epochs", 0)  # fmt: skip
+                      "--image-size", 64, "--feature-epochs", 10, "--no-tune-head", "--fine-tune-epochs", 0)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "dishes"
 
@@ -169,7 +169,7 @@ def test_a_file_that_differs_is_removed(foodvision, trained, tmp_path):
     )
     assert done.returncode == 1
     assert re.search(
-        r"foodvision: savedmodel does not say what Keras says on 60 photos: a probability off by",
+        r"foodvision: savedmodel does not agree with Keras on 60 photos: a probability off by",
         done.stderr,
     )
     assert "It was removed." in done.stderr and "Traceback" not in done.stderr
@@ -187,7 +187,7 @@ def test_calls_that_cannot_work(foodvision, copy, trained, exported, tmp_path):
         (["--format", "onnx", "--quantize", "int8"], 2, "quantize is for the format litert"),
         (["--agreement", 2], 2, "agreement must be from 0 to 1, and is 2.0"),
         (["--photos", 0], 2, "photos must be 1 or more, and is 0"),
-        (["--format", "onnx", "--out", exports], 2, f"{exports / 'onnx.onnx'} is there already"),
+        (["--format", "onnx", "--out", exports], 2, f"{exports / 'onnx.onnx'} exists already"),
     ]:
         done = foodvision("export", trained, *words)
         assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (code, True, 1), (
@@ -244,13 +244,13 @@ def test_a_folder_to_share(foodvision, trained, tmp_path):
     ]
     assert answers[0]["ranked"] == answers[1]["ranked"]
     again = foodvision("export", trained, "--format", "hub", "--out", tmp_path / "share")
-    assert again.returncode == 2 and "is there already" in again.stderr
+    assert again.returncode == 2 and "exists already" in again.stderr
 
 
 def test_the_card_of_a_run_without_a_report_says_so(copy):
     import yaml
 
-    from foodvision.export import model_card
+    from foodvision.hub import model_card
 
     measured = model_card(copy)
     shutil.rmtree(copy / "report")
@@ -305,7 +305,7 @@ def test_a_run_of_mixed_precision_is_exported_in_float32(trained, tmp_path):
     )
 
 
-def test_a_light_folder_is_measured_on_the_photos_of_the_run(foodvision, trained, tmp_path):
+def test_a_compact_folder_is_measured_on_the_photos_of_the_run(foodvision, trained, tmp_path):
     done = foodvision("export", trained, "--format", "compact", "--out", tmp_path / "compact")
     assert done.returncode == 0 and re.search(r"top-1: \d+\.\d% on 60 test photos", done.stdout), (
         done.stderr
@@ -317,7 +317,7 @@ def test_a_light_folder_is_measured_on_the_photos_of_the_run(foodvision, trained
 def test_the_card_claims_the_whole_of_a_data_set_for_nothing_less(trained, copy):
     import yaml
 
-    from foodvision.export import model_card
+    from foodvision.hub import model_card
 
     place = copy / "report" / "metrics.json"
     facts = json.loads(place.read_text())

@@ -435,7 +435,7 @@ def with_nonsense(info):
     threshold = {name: {"value": part["value"], "risk": "low", "auroc": []} if "risk" in part else part
                  for name, part in info["threshold"].items() if isinstance(part, dict)}  # fmt: skip
     return {**info, "created": "x", "parameters": {}, "distribution": {}, "seconds": {}, "colour": ["x"],
-            "device": {"accelerators": [], "cores": []}, "threshold": {**info["threshold"], **threshold, "photos": "x", "others": []},
+            "device": {"accelerators": [], "cores": []}, "threshold": {**info["threshold"], **threshold, "photos": "x", "out_of_distribution": []},
             "data": {**info["data"], "photo_sizes": "x", "bad_images": [], "counts": {}}}  # fmt: skip
 
 
@@ -561,7 +561,7 @@ def test_no_whole_checkpoint(interrupted):
 
 def test_loss_is_no_number_from_the_start(training, tmp_path):
     scale = make_backbone(tmp_path / "overflow.keras", 1e38)
-    rate = ["--no-head-search", "--head-learning-rate", 0.001]
+    rate = ["--no-tune-head", "--head-learning-rate", 0.001]
     said = refused(1, *training, "--backbone", scale, *rate, "--run", tmp_path / "run")
     assert (
         "at step 1 of" in said

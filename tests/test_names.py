@@ -21,11 +21,11 @@ from foodvision.app import answer_photo, build_app
 from foodvision.callbacks import read_tensorboard
 from foodvision.cli import main
 from foodvision.data import load_folder
-from foodvision.export import ExportedModel, read_metadata
+from foodvision.exported import exported_classifier, read_metadata
 from foodvision.inference import Classifier
+from foodvision.label_issues import drop_label_issues
 from foodvision.names import displayed, from_cell
 from foodvision.run import Run
-from foodvision.training import drop_label_issues
 
 NAMES = ["$5_or_$10", r"x$\frac$", "50%", "a,b;c", "🍕", "n" * 200, "בורקס", os.fsdecode(b"caf\xe9"), "-dash", "=1+1",
          "@sum", "<script>owned=1", "'\"><img src=x onerror=owned=1>"]  # fmt: skip
@@ -94,7 +94,7 @@ def trained(photos, foodvision):
         1,
     ]
     said = foodvision(
-        "train", "--data", photos, "--run", photos.parent / "run", "--no-head-search", *settings
+        "train", "--data", photos, "--run", photos.parent / "run", "--no-tune-head", *settings
     )
     assert "Note: Skipped: 1 hidden." in said
     return photos.parent / "run"
@@ -228,7 +228,10 @@ def test_every_export_has_the_names(trained, photos, foodvision, classifier):
         foodvision("export", trained, "--format", format)
         path = trained / "exports" / file
         assert read_metadata(path)["class_names"] == classifier.class_names
-        assert ExportedModel(path).predict(photos / "🍕" / "7.png", top=1)[0].best == expected.best
+        assert (
+            exported_classifier(path).predict(photos / "🍕" / "7.png", top=1)[0].best
+            == expected.best
+        )
     with zipfile.ZipFile(trained / "exports" / "litert.tflite") as archive:
         assert archive.read("labels.txt").decode().splitlines() == classifier.class_names
     for format in ("hub", "compact"):

@@ -526,8 +526,8 @@ def test_a_persons_own_run(own_run, visit, offline):
 def test_calls_that_cannot_work_are_said(own_run, folder, tmp_path):
     (tmp_path / "mine.txt").write_text("kept")
     for words, code, said in [
-        (("food101", "--format", "web"), 2, "Say where the page shall go"),
-        (("food101", "--format", "web", "--out", tmp_path), 2, "is there already"),
+        (("food101", "--format", "web"), 2, "Say where the page is to be written"),
+        (("food101", "--format", "web", "--out", tmp_path), 2, "exists already"),
         (
             (own_run, "--format", "web", "--quantize", "int8"),
             2,

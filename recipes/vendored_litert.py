@@ -1,8 +1,8 @@
-"""Bring LiteRT.js from its npm packages into `foodvision/page/litert/`: `python -m documentation.litert`, which needs npm.
+"""Fetch LiteRT.js from npm into `foodvision/vendored/litert/`: `python recipes/vendored_litert.py`; it needs npm.
 
-It runs when a version is raised, not when the page is exported: what it writes is committed, so that an export, the site
-and every test need neither npm nor a network. The packages are pinned by version and by their npm integrity. Two places
-of `index.js` change, and the WebAssembly is packed with gzip; `origin.json` names the packages and what came of them.
+Run it to raise the version. Its output is committed, so an export, the site and all tests need neither npm nor a network.
+The packages are pinned by version and by their npm integrity. Two places of `index.js` are changed, and the WebAssembly is
+compressed with gzip; `origin.json` names the packages and the checksums of the files.
 """
 
 import base64
@@ -27,11 +27,11 @@ CHANGES = {  # what is changed in index.js: the text there, the text here
     '"@litertjs/wasm-utils"': '"./wasm-utils.js"',  # a browser finds no package by its bare name
     "await Environment.create()": "await Environment.create({ webGpuDevice: null })",  # no look at the GPU while the page loads
 }
-NOTE = f"// @litertjs/core {VERSION}, Apache-2.0. Changed by foodvision in two places: see documentation/litert.py.\n"
+NOTE = f"// @litertjs/core {VERSION}, Apache-2.0. Changed by foodvision in two places: see recipes/vendored_litert.py.\n"
 
 
 def npm_package(name: str, version: str, integrity: str, folder: Path) -> Path:
-    "The unpacked npm package, by way of whatever registry npm is set up for; SystemExit unless it is the one that is pinned"
+    "The unpacked npm package; SystemExit unless it is the pinned one"
     if not shutil.which("npm"):
         raise SystemExit("npm is needed to get LiteRT.js. On Debian or Ubuntu: apt-get install npm")
     words = ["npm", "pack", f"{name}@{version}", "--silent", "--pack-destination", str(folder)]
@@ -96,5 +96,5 @@ def main(out: Path):
 
 
 if __name__ == "__main__":
-    main(Path("foodvision") / "page" / "litert")
+    main(Path("foodvision") / "vendored" / "litert")
     sys.exit()

@@ -1,4 +1,4 @@
-// @litertjs/core 2.5.3, Apache-2.0. Changed by foodvision in two places: see documentation/litert.py.
+// @litertjs/core 2.5.3, Apache-2.0. Changed by foodvision in two places: see recipes/vendored_litert.py.
 // src/wasm_binding_types.ts
 var ElementType = {
   NONE: 0,
