@@ -141,7 +141,7 @@ def train(
     else:  # before the first step is measured: TensorFlow initialises no other devices
         strategy = Devices(devices)
     if chosen and not coordinator:
-        _say_price(chosen)
+        _print_estimate(chosen)
     finished = train_run(chosen, folder, overwrite, bool(resume), accept_changes, strategy)
     if worker_index:
         return
@@ -206,14 +206,14 @@ def _fetch(config, *_) -> int:
     return 0
 
 # %% ../nbs/18_cli.ipynb #5474297b
-def _say_price(config):
+def _print_estimate(config):
     "Print what a training will take, unless it is a matter of a minute or two"
     from foodvision.food101 import load_data
-    from foodvision.estimate import estimate as plan_run
+    from foodvision.estimate import estimate as estimate_run
 
     photos = len(load_data(config.data, config.validation_fraction, config.seed).train)
     if photos * (1 + config.fine_tune_epochs) > 5_000:
-        print(plan_run(config), flush=True)
+        print(estimate_run(config), flush=True)
 
 
 def estimate(
@@ -223,9 +223,9 @@ def estimate(
     config = Config(**settings)
     print(f"Measuring {config.backbone} on {config.data} at {config.image_size} pixels", flush=True)
     _import_tensorflow()
-    from foodvision.estimate import estimate as plan_run
+    from foodvision.estimate import estimate as estimate_run
 
-    print(plan_run(config))
+    print(estimate_run(config))
 
 # %% ../nbs/18_cli.ipynb #3ab86074
 def _choose(run, resume, config, settings, here):
