@@ -227,7 +227,7 @@ _FORMATS = "litert onnx savedmodel hub compact web".split()
 
 def export(
     run: str,  # A run folder, evaluated
-    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (for Hugging Face), `compact` (a run without TensorFlow), `web` (a page)
+    format: str = "litert",  # `litert`, `onnx`, `savedmodel`, `hub` (a folder to share), `compact` (no TensorFlow), `web` (a page)
     quantize: str = "",  # For litert: `float16` for half the size, `int8` for a quarter and speed
     out: str = "",  # Folder to write to; exports in the run if not given
     data: str = "",  # Photos to compare on: a folder, `sample` or `food101`; the run's own if not given
