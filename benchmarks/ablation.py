@@ -81,17 +81,17 @@ def optimizer(model, fitted, steps, rate, first, decay, schedule, average=None):
     "AdamW as the package has it, with what a recipe changes, for a model that has all or some layers of `model`"
     import keras
 
-    from foodvision.training import _LayerWiseAdamW, _learning_rate_multipliers
+    from foodvision.optimizer import LayerWiseAdamW, learning_rate_multipliers
 
     if schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate / 25, steps - steps // 10, alpha=0.01, warmup_target=rate,
                                                       warmup_steps=steps // 10)  # fmt: skip
     share = {
         id(weight): part
-        for weight, part in zip(model.trainable_weights, _learning_rate_multipliers(model, first))
+        for weight, part in zip(model.trainable_weights, learning_rate_multipliers(model, first))
     }
     averaged = {"use_ema": True, "ema_momentum": average} if average else {}
-    return _LayerWiseAdamW(
+    return LayerWiseAdamW(
         rate, decay, [share[id(weight)] for weight in fitted.trainable_weights], **averaged
     )
 

@@ -17,7 +17,7 @@ RATES = (0.0, 0.05, 0.1, 0.2)
 def round_of(features, data, config, rate, seed):
     "Precision and recall of the audit, and accuracy of the three heads, for one draw of wrong labels; `test` has validation photos"
     from foodvision.audit import PROPOSED_FROM, cross_validate, find_label_issues
-    from foodvision.training import _fit_head
+    from foodvision.linear_head import fit_head
 
     labels, classes, random = data.train.labels, len(data.class_names), np.random.default_rng(seed)
     n, config = len(labels), replace(config, seed=seed)
@@ -35,7 +35,7 @@ def round_of(features, data, config, rate, seed):
     }
 
     def accuracy(chosen):
-        kernel, bias = _fit_head(features[:n][chosen], given[chosen], classes, setting, config)
+        kernel, bias = fit_head(features[:n][chosen], given[chosen], classes, setting, config)
         return float(((features[n:] @ kernel + bias).argmax(1) == data.test.labels).mean())
 
     return {

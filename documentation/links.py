@@ -62,4 +62,6 @@ class LinkLibraries(Processor):
 
     def cell(self, cell):
         if cell.cell_type == "markdown":
-            cell.source = linked(cell.source)
+            # nbdev puts its link into one that is there already: [[`name`](its page)](a page)
+            source = re.sub(r"\[(\[`[^`]+`\]\([^)]+\))\]\([^)]*\)", r"\1", cell.source)
+            cell.source = linked(source)

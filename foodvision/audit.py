@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from .data import PhotoData, Split
 from .errors import UserError
 from .features import FrozenModel, backbone_features
+from .linear_head import fit_head
 from .files import write_csv, write_text
 from .model import build_model, freeze, split_model
 from .pipeline import DecodedSplit, decode_split
@@ -28,7 +29,6 @@ from .precision import choose_policy
 from .preprocessing import BadImage, decode_image
 from .run import Config
 from .templates import data_url, percent, render
-from .training import _fit_head
 
 # %% ../nbs/appendix/audit.ipynb #d951bbd5
 class _Undecoded:
@@ -106,7 +106,7 @@ def cross_validate(
     probabilities = np.zeros((len(labels), class_count), "float32")
     for number in tqdm(range(folds), desc="Cross-validating", unit="part", disable=None):
         held = part == number
-        kernel, bias = _fit_head(features[~held], labels[~held], class_count, setting, config)
+        kernel, bias = fit_head(features[~held], labels[~held], class_count, setting, config)
         probabilities[held] = softmax(features[held] @ kernel + bias, axis=1)
     return probabilities
 

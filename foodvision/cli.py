@@ -75,31 +75,25 @@ def _evaluate(run, data=None, out_of_distribution=None):
 def _train(config, folder, options):
     "Train in this process"
     import_tensorflow()
-    from foodvision.distribution import Workers, choose_devices, join, read_secret
+    from foodvision.devices import Devices
+    from foodvision.distribution import Workers, join
+    from foodvision.rendezvous import read_secret
     from foodvision.training import train as train_run
 
-    resume, index, coordinator = (
-        options[name] for name in ("resume", "worker_index", "coordinator")
-    )
+    resume, coordinator = bool(options["resume"]), options["coordinator"]
+    index, overwrite = options["worker_index"], options["overwrite"]
     if config and index == 0:
-        check_free(folder, options["overwrite"])
-    workers = Workers()
+        check_free(folder, overwrite)
+    strategy: Devices | Workers
     if coordinator:
-        job = {"resuming": bool(resume), **(config.to_dict() if config else {})}
+        job = {"resuming": resume, **(config.to_dict() if config else {})}
         secret = read_secret(options["secret_file"])
-        workers = join(coordinator, index, options["workers"], secret, job)
-    if config and workers.count == 1:
-        choose_devices(options["devices"])  # TensorFlow prepares no others at its first step
-        _print_estimate(config)
-    return train_run(
-        config,
-        folder,
-        options["overwrite"],
-        bool(resume),
-        options["accept_changes"],
-        options["devices"],
-        workers,
-    )
+        strategy = join(coordinator, index, options["workers"], secret, job)
+    else:  # before the first step is measured: TensorFlow initialises no other devices
+        strategy = Devices(options["devices"])
+        if config:
+            _print_estimate(config)
+    return train_run(config, folder, overwrite, resume, options["accept_changes"], strategy)
 
 # %% ../nbs/18_cli.ipynb #79045d16
 def train(
@@ -121,6 +115,8 @@ def train(
     "Train a classifier in two stages, measure it on the test photos and write its report."
     options = {name: value for name, value in locals().items() if name != "settings"}
     chosen, folder = choose_run(run, resume, config, settings, here=worker_index == 0)
+    if workers != 1 and devices != "1":
+        raise UserError("Each worker trains on one device: leave out devices")
     if dry_run and chosen:
         return estimate(**chosen.to_dict())
     if workers != 1 and not coordinator:

@@ -288,7 +288,7 @@ def _photo_size(split: Split, i: int) -> tuple[int, int] | None:
     "Width and height as a person sees photo `i`; None for what Pillow cannot open"
     try:
         with Image.open(io.BytesIO(split.read(i))) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5
+            turned = image.getexif().get(0x0112, 1) >= 5  # EXIF: the camera was turned by a quarter
             return image.size[::-1] if turned else image.size
     except Exception:  # Pillow raises many kinds; `check_data` names the damaged files
         return None

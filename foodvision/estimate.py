@@ -23,16 +23,11 @@ from .data import Split, load_folder
 from .drawing import SAMPLE_CLASSES, draw_dish
 from .features import FrozenModel, compile_forward
 from .food101 import load_data
+from .linear_head import head_batch_size
 from .model import build_model, parameter_counts, split_model, unfreeze
 from .pipeline import DecodedSplit, decode_split, training_batches
 from .precision import choose_policy, device_summary, scaled_optimizer
 from .run import Config
-from .training import _head_batch
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 # %% ../nbs/appendix/estimate.ipynb #3ed7a4a3
 def decoded_size(
@@ -172,7 +167,7 @@ def time_feature_extraction(
     shape = (len(decoded), *head.input_shape[1:])
     features = np.random.default_rng(0).normal(size=shape).astype("float32")
     features = replace(decoded, size=size, images=features)
-    on_features = StepTimes(min(_head_batch(sample.training, config.batch_size), len(decoded)))
+    on_features = StepTimes(min(head_batch_size(sample.training, config.batch_size), len(decoded)))
     batches = training_batches(features, on_features.batch_size, 0, size, augment=False)
     fit_steps(head, batches, config, steps, on_features)
     return backbone, on_features
@@ -196,6 +191,12 @@ def time_fine_tuning(
     return backward, forward
 
 # %% ../nbs/appendix/estimate.ipynb #f54adf62
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+
 def peak_memory() -> float:  # Gigabytes; 1 where the system does not say
     "The most memory that this process has used"
     if resource is None:
@@ -236,9 +237,7 @@ class Estimate:
     seconds: dict  # Expected seconds by part of the training, in order
     error: float  # Half the spread of the measured steps, as a share of the whole
     memory_gigabytes: float  # Highest memory use, roughly
-    disk_gigabytes: (
-        float  # Features, checkpoints, the model, and photos that memory has no room for
-    )
+    disk_gigabytes: float  # Features, checkpoints, the model, photos too many for memory
     note: str = ""  # Set if other photos were measured than the training will use
 
     @property

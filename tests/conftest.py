@@ -1,4 +1,4 @@
-"Shared by all tests: where things are, a copy of the sources to build in, and commands run as a person runs them"
+"Shared by all tests: paths, the list of chapters, a copy of the sources to build in, and commands run as a user runs them"
 
 import os
 import re
@@ -18,7 +18,7 @@ NOTEBOOKS = sorted(
     if ".ipynb_checkpoints" not in path.parts
 )
 BIN = Path(sys.executable).parent
-# The sidebar of the site is the one list of the chapters; their order is that of the imports, and of the links from one to the next.
+# The sidebar of the site is the only list of chapters: imports and links from chapter to chapter follow its order.
 _QUARTO = yaml.safe_load((ROOT / "nbs" / "_quarto.yml").read_text(encoding="utf-8"))
 _PAGES = [
     page

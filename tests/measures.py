@@ -201,9 +201,9 @@ MEASURES = [
     Measure("lines of a code cell, 90th percentile", lambda books: quantiles(cell_lengths(books), n=10)[-1], 15, enforced=False),
     Measure("exported lines of a module, median", lambda books: median(module_lengths(books).values()), 200, enforced=False),
     Measure("exported lines of a module, largest", largest_module, 350, enforced=False),
-    Measure("private names to one public function or class", private_to_public, 1.2, enforced=False, form=".2f"),
+    Measure("private names to one public function or class", private_to_public, 1.2, form=".2f"),
     Measure("visible lines to one exported line", visible_to_exported, 0.7, at_least=True, enforced=False, form=".2f"),
-    Measure("exported cells seen at work within two cells, percent", share_seen, 65, at_least=True, enforced=False),
+    Measure("exported cells seen at work within two cells, percent", share_seen, 65, at_least=True),
     Measure("private names imported from another module", private_imports, 0, enforced=False),
     Measure("runs of more than three exported cells", long_runs, 0, enforced=False),
 ]  # fmt: skip

@@ -33,7 +33,7 @@ def trained(foodvision, tmp_path_factory):
                     folder / "my photos" / part / name / f"{number}.jpg"
                 )
     done = foodvision("train", "--data", folder / "my photos", "--run", folder / "dishes", "--backbone", "EfficientNetLite0",
-                      "--image-size", 64, "--feature-epochs", 10, "--no-head-search", "--fine-tune-epochs", 0)  # fmt: skip
+                      "--image-size", 64, "--feature-epochs", 10, "--no-tune-head", "--fine-tune-epochs", 0)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "dishes"
 

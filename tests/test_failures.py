@@ -561,7 +561,7 @@ def test_no_whole_checkpoint(interrupted):
 
 def test_loss_is_no_number_from_the_start(training, tmp_path):
     scale = make_backbone(tmp_path / "overflow.keras", 1e38)
-    rate = ["--no-head-search", "--head-learning-rate", 0.001]
+    rate = ["--no-tune-head", "--head-learning-rate", 0.001]
     said = refused(1, *training, "--backbone", scale, *rate, "--run", tmp_path / "run")
     assert (
         "at step 1 of" in said

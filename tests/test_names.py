@@ -23,9 +23,9 @@ from foodvision.cli import main
 from foodvision.data import load_folder
 from foodvision.exported import exported_classifier, read_metadata
 from foodvision.inference import Classifier
+from foodvision.label_issues import drop_label_issues
 from foodvision.names import displayed, from_cell
 from foodvision.run import Run
-from foodvision.training import drop_label_issues
 
 NAMES = ["$5_or_$10", r"x$\frac$", "50%", "a,b;c", "🍕", "n" * 200, "בורקס", os.fsdecode(b"caf\xe9"), "-dash", "=1+1",
          "@sum", "<script>owned=1", "'\"><img src=x onerror=owned=1>"]  # fmt: skip
@@ -94,7 +94,7 @@ def trained(photos, foodvision):
         1,
     ]
     said = foodvision(
-        "train", "--data", photos, "--run", photos.parent / "run", "--no-head-search", *settings
+        "train", "--data", photos, "--run", photos.parent / "run", "--no-tune-head", *settings
     )
     assert "Note: Skipped: 1 hidden." in said
     return photos.parent / "run"

@@ -116,6 +116,43 @@ def test_light_modules_do_not_load_tensorflow(module):
     assert succeed("python", "-c", code).stdout.strip() == ""
 
 
+WITHOUT_TENSORFLOW = """
+import sys, types
+from importlib.machinery import ModuleSpec
+from unittest.mock import MagicMock
+
+class StandIn(types.ModuleType):
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return MagicMock()
+
+class Finder:
+    "No TensorFlow, and a stand-in for JAX, which Keras' NumPy backend imports and needs for convolutions only"
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(name)
+        return ModuleSpec(name, self, is_package=True) if name.split(".")[0] == "jax" else None
+    def create_module(self, spec):
+        return StandIn(spec.name)
+    def exec_module(self, module):
+        pass
+
+sys.meta_path.insert(0, Finder())
+from foodvision import backbones, model, precision
+classifier = model.build_model("EfficientNetLite0", 3, 64, weights="none", policy="auto")
+model.unfreeze(classifier)
+precision.make_reproducible(1)
+assert classifier.output.shape == (None, 3) and model.parameter_counts(classifier)["frozen"] == 86_592
+assert precision.device_summary()["policy"] == "float32" and "tensorflow" not in sys.modules
+"""
+
+
+def test_models_are_built_without_tensorflow():
+    "On another backend of Keras, where TensorFlow is not installed"
+    succeed("python", "-c", WITHOUT_TENSORFLOW, cold=True, KERAS_BACKEND="numpy")
+
+
 def test_importing_changes_nothing_outside():
     code = (
         "import logging, os, warnings, importlib\n"
