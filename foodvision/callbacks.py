@@ -29,7 +29,7 @@ from .names import drawn_name
 class EpochTimer(keras.callbacks.Callback):
     "Count the seconds of the current epoch, those before an interruption included"
 
-    saved_attributes: tuple[str, ...] = ("seconds",)
+    saved_attributes: tuple[str, ...] = ("seconds",)  # Part of a checkpoint
     seconds = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):

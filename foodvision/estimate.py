@@ -29,12 +29,6 @@ from .pipeline import DecodedSplit, decode_split, training_batches
 from .precision import choose_policy, device_summary, scaled_optimizer
 from .run import Config
 
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 # %% ../nbs/appendix/estimate.ipynb #3ed7a4a3
 def decoded_size(
     config: Config,  # Whose image size and augmentation count
@@ -197,6 +191,12 @@ def time_fine_tuning(
     return backward, forward
 
 # %% ../nbs/appendix/estimate.ipynb #f54adf62
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+
 def peak_memory() -> float:  # Gigabytes; 1 where the system does not say
     "The most memory that this process has used"
     if resource is None:
@@ -237,9 +237,7 @@ class Estimate:
     seconds: dict  # Expected seconds by part of the training, in order
     error: float  # Half the spread of the measured steps, as a share of the whole
     memory_gigabytes: float  # Highest memory use, roughly
-    disk_gigabytes: (
-        float  # Features, checkpoints, the model, and photos that memory has no room for
-    )
+    disk_gigabytes: float  # Features, checkpoints, the model, photos too many for memory
     note: str = ""  # Set if other photos were measured than the training will use
 
     @property

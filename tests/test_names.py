@@ -94,7 +94,7 @@ def trained(photos, foodvision):
         1,
     ]
     said = foodvision(
-        "train", "--data", photos, "--run", photos.parent / "run", "--no-head-search", *settings
+        "train", "--data", photos, "--run", photos.parent / "run", "--no-tune-head", *settings
     )
     assert "Note: Skipped: 1 hidden." in said
     return photos.parent / "run"

@@ -194,7 +194,7 @@ def few_photos(tmp_path_factory):
 def copied_at_every_change(monkeypatch, config, folder, to):
     """Train, and return copies of the run's folder, one before each change of a file.
 
-    Of the three renames of a checkpoint only the first is among them; the chapter on callbacks tries
+    Of the three renames of a checkpoint only the first is among them; the chapter on resuming tries
     the others.
     """
     from foodvision.training import train
