@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PROPOSED_FROM', 'KINDS', 'EXPLANATIONS', 'SHOWN', 'audit_features', 'fold_numbers', 'cross_validate',
            'find_label_issues', 'nearest', 'locate', 'near_duplicates', 'outliers', 'Issue', 'labels_to_learn',
-           'find_issues', 'side_by_side', 'audit_page', 'issue_figures', 'check_folder', 'audit']
+           'find_issues', 'side_by_side', 'issue_figures', 'audit_page', 'check_folder', 'audit']
 
 # %% ../nbs/appendix/audit.ipynb #373a9bf2
 import time
@@ -280,6 +280,16 @@ def find_issues(
             suspect("outlier", position, "", distance, "", False)
     return sorted(found.values(), key=lambda row: (list(KINDS).index(row.kind), -row.confidence))
 
+# %% ../nbs/appendix/audit.ipynb #27dadf21
+def _thumbnail(split, i):
+    "A photo of at most 200 pixels; grey if it cannot be read"
+    try:
+        photo = Image.fromarray(decode_image(split.read(i), None, str(split.names[i])))
+    except (BadImage, OSError):
+        return Image.new("RGB", (150, 150), (190, 190, 190))
+    photo.thumbnail((200, 200))
+    return photo
+
 # %% ../nbs/appendix/audit.ipynb #27dadf22
 def side_by_side(
     photos: list[Image.Image],  # At least one
@@ -292,6 +302,27 @@ def side_by_side(
         row.paste(photo, (left, 0))
         left += photo.width + 4
     return row
+
+# %% ../nbs/appendix/audit.ipynb #27dadf25
+def issue_figures(
+    issues: list[Issue],  # Rows of one audit
+    data: PhotoData,  # The photos
+) -> list[dict]:  # `photo` (a data URL), `name`, `caption` of each
+    "What the page shows of each issue: the photo, of a duplicate both photos side by side"
+    splits = data.splits.values()
+    places = {str(name): (split, i) for split in splits for i, name in enumerate(split.names)}
+    captions = {
+        "label": "{0.label}, looks like {0.suggested} ({1})",
+        "duplicate": "{0.label}, and {0.suggested}: {0.other}",
+        "outlier": "{0.label} (distance {0.confidence:.2f})",
+    }
+    figures = []
+    for row in issues:
+        photos = [_thumbnail(*places[name]) for name in (row.file, row.other) if name]
+        caption = captions[row.kind].format(row, percent(row.confidence, 0))
+        picture = data_url(side_by_side(photos))
+        figures.append({"photo": picture, "heat": None, "name": row.file, "caption": caption})
+    return figures
 
 # %% ../nbs/appendix/audit.ipynb #6ad594b7
 EXPLANATIONS = {
@@ -325,37 +356,6 @@ def audit_page(
         totals={kind: len(rows) for kind, rows in kinds.items()},
         figures={kind: issue_figures(rows[: SHOWN[kind]], data) for kind, rows in kinds.items()},
     )
-
-# %% ../nbs/appendix/audit.ipynb #27dadf21
-def _thumbnail(split, i):
-    "A photo of at most 200 pixels; grey if it cannot be read"
-    try:
-        photo = Image.fromarray(decode_image(split.read(i), None, str(split.names[i])))
-    except (BadImage, OSError):
-        return Image.new("RGB", (150, 150), (190, 190, 190))
-    photo.thumbnail((200, 200))
-    return photo
-
-# %% ../nbs/appendix/audit.ipynb #27dadf25
-def issue_figures(
-    issues: list[Issue],  # Rows of one audit
-    data: PhotoData,  # The photos
-) -> list[dict]:  # `photo` (a data URL), `name`, `caption` of each
-    "What the page shows of each issue: the photo, of a duplicate both photos side by side"
-    splits = data.splits.values()
-    places = {str(name): (split, i) for split in splits for i, name in enumerate(split.names)}
-    captions = {
-        "label": "{0.label}, looks like {0.suggested} ({1})",
-        "duplicate": "{0.label}, and {0.suggested}: {0.other}",
-        "outlier": "{0.label} (distance {0.confidence:.2f})",
-    }
-    figures = []
-    for row in issues:
-        photos = [_thumbnail(*places[name]) for name in (row.file, row.other) if name]
-        caption = captions[row.kind].format(row, percent(row.confidence, 0))
-        picture = data_url(side_by_side(photos))
-        figures.append({"photo": picture, "heat": None, "name": row.file, "caption": caption})
-    return figures
 
 # %% ../nbs/appendix/audit.ipynb #07f70a2e
 def check_folder(
