@@ -68,6 +68,7 @@ def described(symbol) -> str:
 def signature(symbol, line: str) -> str:
     "A signature as source code, one parameter a line where it is long"
     line = line.removeprefix(symbol.__qualname__).replace("DatasetV2", "tf.data.Dataset")
+    line = re.sub(r"<[\w.]+ object>", "...", line)  # a default that has no form as source code
     code = f"def {symbol.__name__}{line}: ..."
     ruff = subprocess.run(["ruff", "format", "-"], input=code, capture_output=True, text=True)
     code = (ruff.stdout or code).strip().removesuffix("...").rstrip().removesuffix(":")
