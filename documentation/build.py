@@ -1,7 +1,6 @@
 """Build the site in `_site/` and write README.md, without Quarto: nbdev's processors, then smalldocs.
 
-`nbdev_docs` renders the same `nbs/_quarto.yml` with Quarto. This way needs Python packages only, so every check of
-the project can build the site, follow its links and open it in a browser. Run it with `make docs`.
+`nbdev_docs` renders the same `nbs/_quarto.yml` with Quarto; this way, `make docs`, needs Python packages only.
 """
 
 import os
@@ -10,22 +9,20 @@ import shutil
 import sys
 from pathlib import Path, PurePosixPath
 
-import nbdev.doclinks
 import nbdev.quarto
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 from smalldocs.config import load
 from smalldocs.site import Page, Site
 
-# Said by smalldocs of options that only Quarto reads.
-QUARTO_ONLY = re.compile(r"keep-md|commonmark|output-file")
+QUARTO_ONLY = re.compile(r"keep-md|commonmark|output-file")  # Options that smalldocs warns of
 
 
 class FoodvisionSite(Site):
     "smalldocs' site with two things it leaves to Quarto: `output-file`, and addresses of this site's own pages"
 
     def read(self, src: PurePosixPath) -> Page:
-        "nbdev names a page without its chapter's number: 07_model.ipynb becomes model.html"
+        "nbdev leaves out the number of a chapter: 07_model.ipynb becomes model.html"
         page = super().read(src)
         page.out = page.out.with_name(page.front.get("output-file", page.out.name))
         return page
@@ -40,13 +37,17 @@ class FoodvisionSite(Site):
         return super().resolve(href, page, record)
 
 
+def replace(source: Path, folder: Path):
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder)
+
+
 def main(root: Path) -> list[str]:
     "Build the site of the project at `root` in `root/_site` and write its README.md; returns smalldocs' warnings"
     config = get_config(path=root)
     # `pre-render` and `post-render` run `foodvision` and `python` of this environment.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     nbdev.quarto.refresh_quarto_yml()
-    nbdev.doclinks._build_modidx()
     # The notebooks as nbdev hands them to Quarto: names documented, hidden cells gone, links made.
     processed = proc_nbs(config.nbs_path, n_workers=2, force=True)
     site = FoodvisionSite(load(processed), quiet=True)
@@ -55,8 +56,7 @@ def main(root: Path) -> list[str]:
         css = theme.read_text(encoding="utf-8")
         theme.write_text(re.sub(r"@import\s*url\([^)]*\);?", "", css), encoding="utf-8")
     write_readme(config, site.out, root)
-    shutil.rmtree(root / "_site", ignore_errors=True)
-    shutil.copytree(site.out, root / "_site")
+    replace(site.out, root / "_site")
     shutil.rmtree(processed)
     return [warning for warning in site.warnings if not QUARTO_ONLY.search(warning)]
 
@@ -76,9 +76,7 @@ def write_readme(config, site: Path, root: Path):
     text = re.sub(r"(!\[[^]]*\]\()(?!\w+:)([^){]+\))(?:\{[^}]*\})?", absolute, text)
     note = f"<!-- Made from {config.nbs_path.name}/index.ipynb by `make docs`: edit that. -->\n\n"
     (root / "README.md").write_text(note + text, encoding="utf-8")
-    shutil.rmtree(root / "index_files", ignore_errors=True)
-    if (site / "index_files").exists():
-        shutil.copytree(site / "index_files", root / "index_files")
+    replace(site / "index_files", root / "index_files")
 
 
 if __name__ == "__main__":  # nbdev starts workers that import this file

@@ -7,13 +7,10 @@ from nbdev.process import Processor
 from foodvision._modidx import d as index
 
 KERAS, PYTHON = "https://keras.io/api", "https://docs.python.org/3/library"
-TENSORFLOW, CALLBACKS = "https://www.tensorflow.org/api_docs/python/tf", f"{KERAS}/callbacks"
+TENSORFLOW = "https://www.tensorflow.org/api_docs/python/tf"
 # The first pattern that fits a whole name has its page, in which \1 and so on are groups of the pattern.
 PAGES = {
-    r"BackupAndRestore": f"{CALLBACKS}/backup_and_restore/",
-    r"EarlyStopping": f"{CALLBACKS}/early_stopping/",
-    r"ModelCheckpoint": f"{CALLBACKS}/model_checkpoint/",
-    r"ReduceLROnPlateau": f"{CALLBACKS}/reduce_lr_on_plateau/",
+    r"BackupAndRestore|EarlyStopping|ModelCheckpoint|ReduceLROnPlateau": f"{KERAS}/callbacks/",
     r"LossScaleOptimizer": f"{KERAS}/optimizers/loss_scale_optimizer/",
     r"EfficientNetB0": f"{KERAS}/applications/efficientnet/",
     r"keras\.(Model|saving\..+)": f"{KERAS}/models/",
@@ -58,8 +55,6 @@ def linked(markdown: str) -> str:
 
 
 class LinkLibraries(Processor):
-    "Puts the links into the prose of a notebook"
-
     def cell(self, cell):
         if cell.cell_type == "markdown":
             # nbdev puts its link into one that is there already: [[`name`](its page)](a page)

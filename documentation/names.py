@@ -18,11 +18,9 @@ from smalldocs import api
 
 from documentation.links import linked
 
-LINES = 15  # A private helper of at most so many lines is shown without a click
-
 
 class Documentation(Processor):
-    "Puts the documentation of public names before the code that defines them, and folds the code"
+    "Puts the documentation of public names before their code, which is folded then"
 
     def __init__(self, nb):
         super().__init__(nb)
@@ -35,8 +33,7 @@ class Documentation(Processor):
         "What is on the page for a cell"
         kinds = set(cell.directives_) if cell.cell_type == "code" else set()
         exported = kinds & {"export", "exports", "exporti"}
-        imports = ast.Import | ast.ImportFrom
-        body = [node for node in cell.parsed_() or [] if not isinstance(node, imports)]
+        body = [n for n in cell.parsed_() or [] if not isinstance(n, ast.Import | ast.ImportFrom)]
         shown = cell.cell_type == "code" and cell.source.startswith("show_doc(")
         if shown or kinds & {"hide", "default_exp"} or exported and not body:
             return []
@@ -44,7 +41,7 @@ class Documentation(Processor):
             return [cell]
         names = [node.name for node in body if hasattr(node, "name")]
         public = [name for name in names if name[0] != "_"]
-        fold = "true" if public or len(cell.source.splitlines()) > LINES else "show"
+        fold = "true" if public else "show"
         summary = "Source" + (f" of {', '.join(names)}" if names else "")
         cell.source = f'#| code-fold: {fold}\n#| code-summary: "{summary}"\n{cell.source}'
         module = importlib.import_module(f"foodvision.{self.module}")
@@ -71,10 +68,10 @@ def described(symbol) -> str:
 def signature(symbol, line: str) -> str:
     "A signature as source code, one parameter a line where it is long"
     line = line.removeprefix(symbol.__qualname__).replace("DatasetV2", "tf.data.Dataset")
+    line = re.sub(r"<[\w.]+ object>", "...", line)  # a default that has no form as source code
     code = f"def {symbol.__name__}{line}: ..."
-    ruff = ["ruff", "format", "--line-length", "88", "-"]
-    done = subprocess.run(ruff, input=code, capture_output=True, text=True)
-    code = (done.stdout or code).strip().removesuffix("...").rstrip().removesuffix(":")
+    ruff = subprocess.run(["ruff", "format", "-"], input=code, capture_output=True, text=True)
+    code = (ruff.stdout or code).strip().removesuffix("...").rstrip().removesuffix(":")
     return code.replace("def ", "class ", 1) if inspect.isclass(symbol) else code
 
 

@@ -36,7 +36,7 @@ def present_metrics(
 
 
 def run_name(
-    run: Run,
+    run: Run,  # A run
 ) -> str:
     "The name of a run's folder"
     return displayed(run.path.resolve().name)

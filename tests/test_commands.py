@@ -159,11 +159,11 @@ def test_not_sure_is_measured_on_photos_of_ones_own(trained, foodvision, photos,
     for number in range(4):
         draw_dish("pizza", number, (64, 48)).save(tmp_path / "others" / f"{number}.jpg")
     copy = shutil.copytree(folder, tmp_path / "copy")
-    done = foodvision("evaluate", copy, "--others", tmp_path / "others")
+    done = foodvision("evaluate", copy, "--out-of-distribution", tmp_path / "others")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((copy / "report" / "metrics.json").read_text())
     assert (metrics["out_of_distribution"], metrics["out_of_distribution_name"]) == (2, "others")
-    done = foodvision("evaluate", copy, "--others", tmp_path / "none")
+    done = foodvision("evaluate", copy, "--out-of-distribution", tmp_path / "none")
     assert done.returncode == 2 and "No folder with photos of other things" in done.stderr
 
 

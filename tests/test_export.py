@@ -182,7 +182,7 @@ def test_calls_that_cannot_work(foodvision, copy, trained, exported, tmp_path):
         (
             ["--format", "coreml"],
             2,
-            "format must be one of litert, onnx, savedmodel, hub, and is 'coreml'",
+            "format must be one of litert, onnx, savedmodel, hub, compact, web, and is 'coreml'",
         ),
         (["--format", "onnx", "--quantize", "int8"], 2, "quantize is for the format litert"),
         (["--agreement", 2], 2, "agreement must be from 0 to 1, and is 2.0"),

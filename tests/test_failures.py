@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from conftest import BIN
 
-from foodvision import cli
+from foodvision.commands import describe_run
 from foodvision.drawing import draw_dish
 from foodvision.run import Run
 
@@ -410,7 +410,7 @@ def test_a_run_is_read_or_refused_whatever_is_damaged(measured, tmp_path):
             count += 1
             try:
                 run = Run.open(tmp_path)
-                cli._run_facts(run)
+                describe_run(run)
                 assert run.class_names and run.history
             except UserError as error:
                 assert (
