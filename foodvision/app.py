@@ -6,9 +6,6 @@
 __all__ = ['answer_html', 'answer_photo', 'build_app', 'serve_app']
 
 # %% ../nbs/17_app.ipynb #fabfdf91
-import base64
-import html
-import io
 import os
 import shutil
 import signal
@@ -17,52 +14,24 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 
 from .guard import LARGEST_UPLOAD, Guard, close_idle
 from .inference import Classifier, Prediction, find_photos
 from .errors import UserError
 from .run import Run, require_model
+from .templates import data_url, render
 
 # %% ../nbs/17_app.ipynb #294506dd
 def answer_html(
-    prediction: Prediction,  # What the classifier says
+    prediction: Prediction | None = None,  # What the classifier says; None invites a photo
     picture=None,  # Pillow image to show below the bars, such as the one from `Classifier.explain`
+    trouble: str = "",  # Why there is no answer
 ) -> str:  # HTML without a script or an address in it
     "An answer as part of a page: verdict, reason if it is not sure, a bar for each class, and the picture"
-    best = _words(prediction.best)
-    if prediction.sure:
-        verdict = f"<h2>{best}</h2>"
-    else:
-        reason = html.escape(prediction.reason)
-        verdict = f"<h2>Not sure</h2><p>This may be none of the dishes I know: {reason}.</p><p>The closest are:</p>"
-    bars = "".join(_bar(name, chance) for name, chance in prediction.ranked)
-    return (
-        f'<div class="answer" role="status">{verdict}<ol>{bars}</ol>{_figure(picture, best)}</div>'
-    )
-
-
-def _words(name: str) -> str:
-    "A class name for people to read"
-    return html.escape(name.replace("_", " "))
-
-
-def _bar(name: str, chance: float) -> str:
-    "One row of the ranking"
-    percent = f"{100 * chance:.1f} %" if chance >= 0.001 else "&lt; 0.1 %"
-    bar = f'<i aria-hidden="true"><b style="width:{100 * chance:.1f}%"></b></i>'
-    return f"<li><span>{_words(name)}</span><span>{percent}</span>{bar}</li>"
-
-# %% ../nbs/17_app.ipynb #92ee992f
-def _figure(picture, best: str) -> str:
-    "The heat map with its caption, or nothing"
-    if picture is None:
-        return ""
-    data = io.BytesIO()
-    picture.save(data, "JPEG", quality=85)
-    source = "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
-    caption = f"The warmer the colour, the more that part of the photo speaks for {best}."
-    return f'<figure><img src="{source}" alt="The photo with a heat map over it"><figcaption>{caption}</figcaption></figure>'
+    picture = data_url(picture, 85) if picture else ""
+    return render("answer.html", prediction=prediction, picture=picture, trouble=trouble)
 
 # %% ../nbs/17_app.ipynb #28fb6572
 _PICTURE_PIXELS = 800  # longest side of the picture with the heat map
@@ -80,20 +49,12 @@ def answer_photo(
         [prediction] = classifier.predict([Path(path)], top=top)
     except UserError as error:
         reason = getattr(error, "reason", "it did not arrive whole. Please send it again")
-        return f'<div class="answer trouble" role="alert"><h2>That did not work</h2><p>{_trouble(reason)}</p></div>'
+        return answer_html(trouble=reason)
+    if not classifier.predictor.explains:
+        return answer_html(prediction)
     with Image.open(path) as photo:
         photo.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS))
-        return answer_html(
-            prediction,
-            classifier.explain(photo, prediction.best) if classifier.predictor.explains else None,
-        )
-
-
-def _trouble(reason: str) -> str:
-    "What to tell a visitor whose file is no readable photo"
-    return (
-        f"This file is not a readable photo: {html.escape(reason)}. A JPEG, PNG or WebP works best."
-    )
+        return answer_html(prediction, classifier.explain(photo, prediction.best))
 
 # %% ../nbs/17_app.ipynb #1bb4cf92
 _KEEP_SECONDS = 60  # a visitor's file: long enough to wait for its turn and be shown in the page
@@ -150,26 +111,6 @@ def _forgetting(folder: Path):
         stop.set()
         thread.join()
 
-# %% ../nbs/17_app.ipynb #fa1d112e
-_STYLE = """
-.html-container { padding: 0 !important }
-.answer h2 { font-size: 1.6rem; margin: 0 0 .4rem } .answer h2::first-letter { text-transform: uppercase }
-.answer ol { list-style: none; margin: .8rem 0; padding: 0 }
-.answer li { display: grid; grid-template-columns: 1fr auto; gap: .2rem 1rem; margin: .55rem 0 }
-.answer li span + span { font-variant-numeric: tabular-nums }
-.answer li i { grid-column: 1 / -1; height: .5rem; border-radius: .25rem; background: var(--border-color-primary) }
-.answer li b { display: block; height: 100%; border-radius: .25rem; background: var(--primary-500) }
-.answer figure { margin: 1rem 0 0 } .answer img { max-width: 100%; max-height: 32rem; border-radius: .5rem }
-.answer figcaption { font-size: .85rem; margin-top: .3rem; opacity: .75 }
-.trouble { border-left: .3rem solid #d97706; padding-left: 1rem }
-"""
-
-
-def _knows(names: list[str]) -> str:
-    "A line about the classes, short even if they are many"
-    shown = ", ".join(_words(name) for name in names[:12])
-    return f"Knows {len(names)} dishes: {shown}{', …' if len(names) > 12 else ''}."
-
 # %% ../nbs/17_app.ipynb #31a4910b
 _MOST_WAITING = 100  # visitors in the queue for an answer; one more is asked to try again later
 
@@ -182,35 +123,22 @@ def build_app(
     gradio = _toolkit()
 
     def answer(sent):
-        return answer_photo(classifier, _file_sent(sent)) if sent else _INVITATION
+        return answer_photo(classifier, _file_sent(sent)) if sent else answer_html()
 
     with gradio.Blocks(title="foodvision", analytics_enabled=False) as page:
-        gradio.HTML(
-            f"<h1>What dish is this?</h1><p>{_knows(classifier.class_names)}</p>", padding=False
-        )
+        gradio.HTML(render("app.html", names=classifier.class_names), padding=False)
         with gradio.Row():
             with gradio.Column():
                 sources = ["upload", "clipboard", "webcam"]
-                photo = gradio.Image(
-                    label="Photo", sources=sources, height=340, buttons=["fullscreen"]
-                )
+                look = {"height": 340, "buttons": ["fullscreen"]}
+                photo = gradio.Image(label="Photo", sources=sources, **look)
             with gradio.Column():
-                shown = gradio.HTML(_INVITATION, padding=False)
+                shown = gradio.HTML(answer_html(), padding=False)
         if examples:
-            gradio.Examples(
-                [str(path) for path in examples],
-                photo,
-                cache_examples=False,
-                label="Or try one of these",
-            )
-        photo.change(
-            answer,
-            photo,
-            shown,
-            preprocess=False,
-            api_visibility="private",
-            show_progress="minimal",
-        )
+            paths = [str(path) for path in examples]
+            gradio.Examples(paths, photo, cache_examples=False, label="Or try one of these")
+        closed = {"preprocess": False, "api_visibility": "private"}
+        photo.change(answer, photo, shown, show_progress="minimal", **closed)
     return page.queue(max_size=_MOST_WAITING)
 
 # %% ../nbs/17_app.ipynb #f7a601fb
@@ -219,9 +147,6 @@ def _file_sent(sent) -> Path:
     folder = Path(os.environ.get("GRADIO_TEMP_DIR", "nowhere")).resolve()
     path = Path(str(sent.get("path") if isinstance(sent, dict) else None)).resolve()
     return path if path.is_relative_to(folder) else folder / "no file that was sent"
-
-
-_INVITATION = '<div class="answer"><p>Show me a photo, and the answer stands here. The photo is removed again within minutes.</p></div>'
 
 
 def _toolkit():
@@ -274,6 +199,7 @@ def _claim(host: str, port: int) -> socket.socket:
         ) from None
 
 # %% ../nbs/17_app.ipynb #9a39f57f
+_STYLE = Path(str(files("foodvision"))) / "templates" / "answer.css"
 _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; form-action 'self'"
 _MOST_CONNECTIONS = 400
 _IDLE_SECONDS = 10
@@ -291,7 +217,7 @@ def _server(page, folder: Path):
     gradio.mount_gradio_app(
         outer, page, "/", app_kwargs=closed, max_file_size=LARGEST_UPLOAD, run_history=False,
         footer_links=[], show_error=False, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
-        theme=gradio.themes.Default(primary_hue="orange", **fonts), css=_STYLE,
+        theme=gradio.themes.Default(primary_hue="orange", **fonts), css=_STYLE.read_text(encoding="utf-8"),
     )  # fmt: skip
     page.has_launched = page.is_running = True
     headers = [("Content-Security-Policy", _POLICY), ("Referrer-Policy", "no-referrer")]

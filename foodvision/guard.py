@@ -40,7 +40,7 @@ _LARGEST_MESSAGE = 20_000
 _MOST_BYTES = 250_000_000  # of all visitors together: on their way, and once more as files
 _BODY_SECONDS = 120  # for the body of a request: 20 MB over a line of 1.5 Mbit/s
 
-
+# %% ../nbs/appendix/guard.ipynb #f00d0030
 class _Refused(Exception):
     "A request that is not answered: status and sentence"
 
@@ -87,9 +87,7 @@ async def _receive_photo(request, visitors: Path, owner: str):
             if sum(map(_size, visitors.iterdir())) + photo.size > _MOST_BYTES:
                 raise _Refused(503, "Too many photos at once. Please try again in a minute")
             with path.open("xb") as target:
-                target.truncate(
-                    photo.size
-                )  # takes its room at once, before the next upload is looked at
+                target.truncate(photo.size)  # reserves the space before the next upload is checked
                 await asyncio.to_thread(shutil.copyfileobj, photo.file, target)
     except (MultiPartException, ValueError, LookupError) as error:
         raise _Refused(400, f"This is no upload ({error})") from None
@@ -145,7 +143,7 @@ def _message(raw: bytes, folder: Path, owner: str) -> bytes:
 
 
 def _below(number, end: int) -> bool:
-    "Whether this is a whole number from 0 on, below `end`"
+    "Whether this is a whole number from 0 to below `end`"
     return type(number) is int and 0 <= number < end
 
 
@@ -255,7 +253,7 @@ def _forward(inside, query: str = "", body: bytes | None = None, cookie: bool = 
 
     return forwarded
 
-
+# %% ../nbs/appendix/guard.ipynb #f00d0031
 _NOT_FORWARDED = {
     b"content-length",
     b"content-type",

@@ -170,7 +170,7 @@ def test_a_photo_is_answered(visit, photos, expected, size, scheme, tmp_path):
         assert name == expected[f"class_{place}"].replace("_", " ")
         assert (
             abs(
-                float(chance.removesuffix(" %").removeprefix("< "))
+                float(chance.removesuffix("%").strip().removeprefix("< "))
                 - 100 * float(expected[f"probability_{place}"])
             )
             < 0.1
