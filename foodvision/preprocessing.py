@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ImageSource', 'CROP_AREA', 'CROP_STRETCH', 'COLOR_SHIFT', 'BadImage', 'open_image', 'to_rgb', 'exif_turn',
-           'decode_image', 'center_crop', 'random_crop_box', 'shift_colors', 'augment_image']
+           'decode_image', 'center_crop', 'random_crop_box', 'shift_colors', 'Augmentation', 'augment_image']
 
 # %% ../nbs/03_preprocessing.ipynb #cfa9cf9f
 import io
@@ -13,6 +13,7 @@ import os
 import stat
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -228,18 +229,19 @@ def center_crop(
     return square if size in (None, side) else decode_image(square, size, name)
 
 # %% ../nbs/03_preprocessing.ipynb #dbab24e1
-CROP_AREA = 0.6, 1.0  # Smallest and largest share of the photo's area that a crop keeps
+CROP_AREA = 0.6  # Smallest share of the photo's area that a crop keeps
 CROP_STRETCH = 4 / 3  # Most that a crop's width-to-height ratio differs from the photo's
 
 
 def random_crop_box(
     random,  # float32 (5,) from 0 to 1: area, shape, top, left, and flip if below 0.5
+    smallest: float = CROP_AREA,  # Smallest share of the area, above 0 and at most 1
 ):  # float32 tensor (4,): y1, x1, y2, x2, as shares of height and width; x1 > x2 if flipped
     "Corners of a random crop, as `tf.image.crop_and_resize` takes them"
     import tensorflow as tf
 
     area, shape, top, left, flip = tf.unstack(random)
-    area = CROP_AREA[0] + (CROP_AREA[1] - CROP_AREA[0]) * area
+    area = smallest + (1 - smallest) * area
     stretch = tf.exp((shape - 0.5) * math.log(CROP_STRETCH))
     # slightly less than the whole side: a corner rounded to just outside the photo would be black
     height = tf.minimum(tf.sqrt(area) / stretch, 0.99999)
@@ -255,21 +257,30 @@ COLOR_SHIFT = 0.15  # Most that brightness, contrast and saturation change, as a
 def shift_colors(
     pixels,  # float32 tensor (height, width, 3), RGB, 0 to 255
     random,  # float32 (3,) from 0 to 1: brightness, contrast, saturation; 0.5 changes nothing
+    most: float = COLOR_SHIFT,  # Most that each of them changes, as a share
 ):  # float32 tensor of the same shape; it may go beyond 255
     "Change saturation, then contrast around the mean, then brightness"
     import tensorflow as tf
 
-    brightness, contrast, saturation = tf.unstack(1 + COLOR_SHIFT * (2 * random - 1))
+    brightness, contrast, saturation = tf.unstack(1 + most * (2 * random - 1))
     grey = tf.tensordot(pixels, [0.299, 0.587, 0.114], 1)[..., None]
     pixels = grey + saturation * (pixels - grey)
     mean = tf.reduce_mean(grey)
     return brightness * (mean + contrast * (pixels - mean))
 
 # %% ../nbs/03_preprocessing.ipynb #d2c486ec
+class Augmentation(NamedTuple):
+    "How strongly training photos are changed"
+
+    crop_area: float = CROP_AREA  # Smallest share of the photo's area that a crop keeps
+    color_shift: float = COLOR_SHIFT  # Most that brightness, contrast and saturation change
+
+
 def augment_image(
     image,  # uint8 (height, width, 3), RGB: a tensor or an array, somewhat larger than `size`
     size: int,  # Side of the square that comes out, in pixels
     seed,  # Two whole numbers; the same pair gives the same result
+    strength: Augmentation = Augmentation(),  # How strongly
 ):  # uint8 tensor (size, size, 3)
     """Crop, flip and recolour a training photo at random, as a pure function of `seed`.
 
@@ -279,6 +290,7 @@ def augment_image(
     import tensorflow as tf
 
     random = tf.random.stateless_uniform([8], tf.cast(seed, tf.int64), alg="philox")
-    box = random_crop_box(random[:5])
+    box = random_crop_box(random[:5], strength.crop_area)
     pixels = tf.image.crop_and_resize(image[None], box[None], [0], [size, size])[0]
-    return tf.saturate_cast(tf.round(shift_colors(pixels, random[5:])), tf.uint8)
+    pixels = shift_colors(pixels, random[5:], strength.color_shift)
+    return tf.saturate_cast(tf.round(pixels), tf.uint8)
