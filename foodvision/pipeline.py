@@ -22,7 +22,13 @@ from fastcore.basics import num_cpus
 from tqdm.contrib.concurrent import thread_map
 
 from .data import Split
-from .preprocessing import Augmentation, BadImage, augment_image, decode_image
+from foodvision.preprocessing import (
+    DEFAULT_AUGMENTATION,
+    Augmentation,
+    BadImage,
+    augment_image,
+    decode_image,
+)
 from .errors import UserError
 from .files import cache_folder
 
@@ -251,7 +257,7 @@ def training_batches(
         raise UserError(message if augment else f"{message}, as nothing is cropped")
     first_step = epoch * steps_per_epoch(len(decoded), batch_size) + step
     batches = shuffled_batches(len(decoded), batch_size, seed, first_step, shard)
-    strength = Augmentation() if augment is True else augment
+    strength = DEFAULT_AUGMENTATION if augment is True else augment
     photo = _photos(decoded, shard, image_size, seed, strength)
     if not augment:  # all photos of a batch at once
         return _prefetched(batches.map(photo, num_parallel_calls=num_cpus()))
