@@ -71,7 +71,7 @@ FOOD101_OUT ?= foodvision/pretrained/food101
 food101: .venv/installed-dev  ## train, measure and pack the model `food101` (DATA=a folder with food-101 in it, CONFIG=recipes/food101.json)
 	[ "$(DATA)" != sample ] || { echo "Say where the photos are: make food101 DATA=FOLDER" >&2; exit 2; }
 	if [ ! -e $(FOOD101_RUN)/config.json ]; then \
-		.venv/bin/foodvision train --config $(CONFIG) --data $(DATA) --run $(FOOD101_RUN) --no-evaluate; \
+		.venv/bin/foodvision train --recipe $(CONFIG) --data $(DATA) --run $(FOOD101_RUN) --no-evaluate; \
 	elif [ ! -e $(FOOD101_RUN)/model.keras ]; then .venv/bin/foodvision train --resume $(FOOD101_RUN) --no-evaluate; fi
 	.venv/bin/foodvision evaluate $(FOOD101_RUN)
 	.venv/bin/foodvision export $(FOOD101_RUN) --format compact --data $(DATA) --out $(FOOD101_OUT)

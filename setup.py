@@ -77,6 +77,7 @@ setup(
             "reference_results.json",
             "pretrained/food101/*",
             "page/*",
+            "recipes/*.json",
             "templates/*",
             "vendored/litert/*",
         ]

@@ -22,7 +22,13 @@ from fastcore.basics import num_cpus
 from tqdm.contrib.concurrent import thread_map
 
 from .data import Split
-from .preprocessing import BadImage, augment_image, decode_image
+from foodvision.preprocessing import (
+    DEFAULT_AUGMENTATION,
+    Augmentation,
+    BadImage,
+    augment_image,
+    decode_image,
+)
 from .errors import UserError
 from .files import cache_folder
 
@@ -216,15 +222,15 @@ def shuffled_batches(
     return tf.data.Dataset.range(first_step, 2**60 // size).map(indices)
 
 # %% ../nbs/04_pipeline.ipynb #3e2e6972
-def _photos(decoded, shard, image_size=None, augmentation_seed=None):
+def _photos(decoded, shard, image_size=None, seed=None, strength=None):
     "A function for `Dataset.map`: index, global position and weight to photo, label and weight if sharded"
     images, labels = _share(decoded.images), _share(decoded.labels)
 
     def photo(index, position, weight):
         image = tf.gather(images, index)
-        if augmentation_seed is not None:
-            seed = tf.stack([tf.constant(augmentation_seed, tf.int64), position])
-            image = augment_image(image, image_size, seed)
+        if strength:
+            pair = tf.stack([tf.constant(seed, tf.int64), position])
+            image = augment_image(image, image_size, pair, strength)
         label = tf.gather(labels, index)
         return (image, label, weight) if shard[1] > 1 else (image, label)
 
@@ -236,7 +242,7 @@ def training_batches(
     batch_size: int,  # Photos a step; fewer if there are not so many
     seed: int,  # Fixes the order and the augmentation
     image_size: int,  # Side of the squares that come out, in pixels
-    augment: bool = True,  # Crop, flip and recolour; `decoded` should be about 9/8 of `image_size`
+    augment: bool | Augmentation = True,  # Crop, flip and recolour, as usual or as strongly as said
     epoch: int = 0,  # Where to begin: epochs done
     step: int = 0,  # Where to begin: steps done in this epoch
     shard: tuple[int, int] = (0, 1),  # Which of how many shards of each batch
@@ -251,7 +257,8 @@ def training_batches(
         raise UserError(message if augment else f"{message}, as nothing is cropped")
     first_step = epoch * steps_per_epoch(len(decoded), batch_size) + step
     batches = shuffled_batches(len(decoded), batch_size, seed, first_step, shard)
-    photo = _photos(decoded, shard, image_size, seed if augment else None)
+    strength = DEFAULT_AUGMENTATION if augment is True else augment
+    photo = _photos(decoded, shard, image_size, seed, strength)
     if not augment:  # all photos of a batch at once
         return _prefetched(batches.map(photo, num_parallel_calls=num_cpus()))
     photos = batches.unbatch().map(photo, num_parallel_calls=num_cpus())

@@ -75,6 +75,9 @@ class Config(CheckedSettings):
     schedule: Schedule = "cosine"  # `cosine` with warm-up, or `plateau`: falls when it stalls
     unfreeze_layers: int = -1  # Stage 2: how many of the backbone's last layers train; -1 for all
     augment: bool = True  # Stage 2: random crop, flip and colour on training photos
+    crop_area: float = 0.6  # Stage 2: smallest share of a photo's area that a random crop keeps
+    color_shift: float = 0.15  # Stage 2: most that brightness, contrast and saturation change
+    label_smoothing: float = 0.0  # Stage 2: share of each label spread evenly over all classes
     early_stopping_patience: int = 3  # Epochs without a lower validation loss before a stage stops
     reduce_patience: int = 2  # `plateau`: epochs without a lower loss before the rate falls
     reduce_factor: float = 0.2  # `plateau`: what the learning rate is multiplied by when it falls
@@ -98,6 +101,8 @@ _BOUNDS = [  # fields, lowest, highest
     ("head_learning_rate fine_tune_learning_rate", 1e-9, 10),
     ("head_weight_decay fine_tune_weight_decay", 0, 10),
     ("reduce_factor", 0.001, 0.999),
+    ("crop_area", 0.05, 1),
+    ("color_shift label_smoothing", 0, 0.9),
     ("fine_tune_first_layer_multiplier", 1e-6, 1),
     ("early_stopping_patience reduce_patience", 1, 10_000),
     ("checkpoint_minutes", 0, 10_080),

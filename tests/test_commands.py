@@ -284,7 +284,7 @@ def test_an_option_wins_over_the_file_even_with_its_default(foodvision, photos, 
     )
     done = foodvision(
         "train",
-        "--config",
+        "--recipe",
         tmp_path / "recipe.json",
         "--image-size",
         224,

@@ -40,7 +40,7 @@ def test_wheel_holds_the_package_and_nothing_else(built):
     }
     files = {
         path.relative_to(ROOT).as_posix()
-        for folder in ("page", "templates", "vendored")
+        for folder in ("page", "recipes", "templates", "vendored")
         for path in (ROOT / "foodvision" / folder).rglob("*")
         if path.is_file()
     }
