@@ -343,6 +343,7 @@ for _ in range(2):
 """
 IN_A_THREAD = """
 import threading
+from foodvision.app import serve_app
 threading.Thread(target=serve_app, args=["food101"], kwargs={"port": 0}, daemon=True).start()
 input()
 """

@@ -515,11 +515,11 @@ def test_command_predict(corpus, run_folder, capsys):
         if line.startswith("foodvision: ") and "has no calibration" not in line
     ]
     assert set(named) == broken and len(named) == len(broken)
-    coverage = {Path(line.split(": ")[0]).stem for line in said.out.splitlines()}
-    assert coverage >= {
+    answered = {Path(line.split(": ")[0]).stem for line in said.out.splitlines()}
+    assert answered >= {
         f"{number:03}" for number, case in enumerate(CASES.values()) if not case.error
     }
-    assert not coverage & broken
+    assert not answered & broken
 
 
 # What must hold for every photo whatsoever.

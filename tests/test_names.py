@@ -161,7 +161,8 @@ def test_the_report_shows_the_names(trained):
     assert {row["true"] for row in rows} == set(SHOWN) and len(rows) == 2 * len(NAMES)
     for path in (trained / "report" / "report.md", trained / "README.md"):
         text = path.read_text(encoding="utf-8")
-        assert r"\$5\_or\_\$10" in text and r"caf\\xe9" in text and r"\<script\>owned=1" in text
+        assert re.search(r"\\\$5(?:\\_| )or(?:\\_| )\\\$10", text)  # an underscore may be shown as a space
+        assert r"caf\\xe9" in text and r"\<script\>owned=1" in text
     assert Image.open(trained / "report" / "confusion.png").height > 300
 
 
@@ -291,7 +292,7 @@ def test_the_web_page_shows_the_names(trained, photos, foodvision, classifier):
             "buffer": (photos / "🍕" / "7.png").read_bytes(),
         }
         page.locator("#file").set_input_files(photo)
-        wait(page, "coverage")
+        wait(page, "answered")
         rows = [line.split("\n")[0] for line in page.locator("#answer li").all_inner_texts()]
         assert rows == [name.replace("_", " ") for name, _ in expected.ranked]
         assert page.evaluate("typeof owned") == "undefined"

@@ -136,7 +136,7 @@ def wait(page, state):
     page.locator(f"html[data-state={state}]").wait_for(timeout=30_000, state="attached")
 
 
-def send(page, name, content, state="coverage"):
+def send(page, name, content, state="answered"):
     "Choose a file as a visitor does"
     page.evaluate("document.documentElement.dataset.state = 'waiting'")
     page.locator("#file").set_input_files(
@@ -307,14 +307,14 @@ def test_drop_paste_and_camera(page, pizza):
     }"""
     for kind in ("drop", "paste"):
         page.evaluate(given, [kind, base64.b64encode(pizza).decode()])
-        wait(page, "coverage")
+        wait(page, "answered")
         assert page.locator("#answer li").count() == 5
         page.evaluate(given, [kind, ""])
         wait(page, "trouble")
     page.context.grant_permissions(["camera"])
     page.get_by_role("button", name="Use the camera").click()
     page.get_by_role("button", name="Take the photo").click()
-    wait(page, "coverage")
+    wait(page, "answered")
     assert not page.evaluate("document.getElementById('video').srcObject")
 
 
@@ -334,7 +334,7 @@ def test_by_keyboard_alone(page):
             break
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     page.keyboard.press("Enter")
-    wait(page, "coverage")
+    wait(page, "answered")
     with page.expect_file_chooser():
         page.get_by_role("button", name="Choose a photo").focus()
         page.keyboard.press("Enter")
@@ -393,7 +393,7 @@ def test_it_goes_on_without_a_network(visit, folder, pizza):
     for example in page.locator(".example").all():
         page.evaluate("document.documentElement.dataset.state = 'waiting'")
         example.click()
-        wait(page, "coverage")
+        wait(page, "answered")
     assert not [url for url in page.asked[before:] if not url.startswith("blob:")]
 
 
