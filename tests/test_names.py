@@ -161,7 +161,9 @@ def test_the_report_shows_the_names(trained):
     assert {row["true"] for row in rows} == set(SHOWN) and len(rows) == 2 * len(NAMES)
     for path in (trained / "report" / "report.md", trained / "README.md"):
         text = path.read_text(encoding="utf-8")
-        assert re.search(r"\\\$5(?:\\_| )or(?:\\_| )\\\$10", text)  # an underscore may be shown as a space
+        assert re.search(
+            r"\\\$5(?:\\_| )or(?:\\_| )\\\$10", text
+        )  # an underscore may be shown as a space
         assert r"caf\\xe9" in text and r"\<script\>owned=1" in text
     assert Image.open(trained / "report" / "confusion.png").height > 300
 
