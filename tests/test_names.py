@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import re
 import shutil
 import warnings
 import zipfile
@@ -162,9 +161,9 @@ def test_the_report_shows_the_names(trained):
     assert {row["true"] for row in rows} == set(SHOWN) and len(rows) == 2 * len(NAMES)
     for path in (trained / "report" / "report.md", trained / "README.md"):
         text = path.read_text(encoding="utf-8")
-        assert re.search(
-            r"\\\$5(?:\\_| )or(?:\\_| )\\\$10", text
-        )  # an underscore may be shown as a space
+        # the report shows a class name with spaces, the model card as it is
+        name = r"\$5 or \$10" if path.name == "report.md" else r"\$5\_or\_\$10"
+        assert name in text
         assert r"caf\\xe9" in text and r"\<script\>owned=1" in text
     assert Image.open(trained / "report" / "confusion.png").height > 300
 
