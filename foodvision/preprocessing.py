@@ -244,12 +244,12 @@ def random_crop_box(
     area, shape, top, left, flip = tf.unstack(random)
     area = smallest + (1 - smallest) * area
     stretch = tf.exp((shape - 0.5) * math.log(CROP_STRETCH))
-    # slightly less than the whole side: a corner rounded to just outside the photo would be black
-    height = tf.minimum(tf.sqrt(area) / stretch, 0.99999)
-    width = tf.minimum(tf.sqrt(area) * stretch, 0.99999)
+    height, width = tf.minimum(tf.sqrt(area) / stretch, 1), tf.minimum(tf.sqrt(area) * stretch, 1)
     y1, x1 = top * (1 - height), left * (1 - width)
     x2 = x1 + width
-    return tf.stack([y1, tf.where(flip < 0.5, x2, x1), y1 + height, tf.where(flip < 0.5, x1, x2)])
+    box = [y1, tf.where(flip < 0.5, x2, x1), y1 + height, tf.where(flip < 0.5, x1, x2)]
+    # slightly inside: a corner that is rounded to just outside the photo would be black
+    return tf.clip_by_value(tf.stack(box), 1e-5, 1 - 1e-5)
 
 # %% ../nbs/03_preprocessing.ipynb #d7feba9c
 COLOR_SHIFT = 0.15  # Most that brightness, contrast and saturation change, as a share
