@@ -19,6 +19,7 @@ from pathlib import Path
 
 from .guard import LARGEST_UPLOAD, Guard, close_idle
 from .inference import Classifier, Prediction, find_photos
+from .preprocessing import open_image
 from .errors import UserError
 from .run import Run, require_model
 from .templates import data_url, render
@@ -43,8 +44,6 @@ def answer_photo(
     top: int = 5,  # How many classes to rank
 ) -> str:  # HTML, as from `answer_html`
     "The answer for a file as part of a page, or a sentence about what is wrong with it; raises nothing for bad input"
-    from PIL import Image
-
     try:
         [prediction] = classifier.predict([Path(path)], top=top)
     except UserError as error:
@@ -52,9 +51,9 @@ def answer_photo(
         return answer_html(trouble=reason)
     if not classifier.predictor.explains:
         return answer_html(prediction)
-    with Image.open(path) as photo:
-        photo.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS))
-        return answer_html(prediction, classifier.explain(photo, prediction.best))
+    photo = open_image(Path(path).read_bytes(), _PICTURE_PIXELS)
+    photo.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS))
+    return answer_html(prediction, classifier.explain(photo, prediction.best))
 
 # %% ../nbs/17_app.ipynb #1bb4cf92
 _KEEP_SECONDS = 60  # a visitor's file: long enough to wait for its turn and be shown in the page

@@ -38,14 +38,16 @@ class _Undecoded:
         self.split, self.config = split, config
 
     def __getitem__(self, part):
-        return decode_split(self.split.take(part), self.config.image_size, progress=False).images
+        options = {"progress": False, "fit": self.config.fit}
+        return decode_split(self.split.take(part), self.config.image_size, **options).images
 
 
 def _photos(split, config):
     "A split for `backbone_features`; photos that cannot be read are left out where the configuration says so"
     if config.on_bad_image == "skip":
-        return decode_split(split, config.image_size, config.cache_gigabytes, "skip")
-    return DecodedSplit(split, config.image_size, _Undecoded(split, config))
+        options = config.cache_gigabytes, "skip"
+        return decode_split(split, config.image_size, *options, fit=config.fit)
+    return DecodedSplit(split, config.image_size, _Undecoded(split, config), fit=config.fit)
 
 # %% ../nbs/appendix/audit.ipynb #a7d0e39d
 def audit_features(

@@ -7,7 +7,6 @@ __all__ = ['KINDS', 'Finding', 'is_truncated', 'examine_photo', 'check_data', 's
 
 # %% ../nbs/appendix/check.ipynb #69228be7
 import hashlib
-import io
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +14,12 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm.auto import tqdm
 
 from .data import PhotoData, Split
 from .errors import UserError
 from .files import atomic_write, write_csv
+from .formats import SUFFIXES, open_header, photo_format
 from .names import drawn_name
 from .preprocessing import BadImage, decode_image
 
@@ -68,15 +67,6 @@ def is_truncated(
 _SIDE = 64  # pixels to which a photo is decoded
 _SMALLEST = 32  # pixels a side below which a photo is tiny
 _FLAT = 6  # levels that the channels of a single-colour photo span at most
-_JPEG = (".jpg", ".jpeg", ".jfif")
-_SUFFIXES = {
-    "JPEG": _JPEG,
-    "MPO": _JPEG,  # a JPEG with more pictures behind it
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "GIF": (".gif",),
-    "BMP": (".bmp",),
-}
 
 # %% ../nbs/appendix/check.ipynb #cea7c3b6
 def examine_photo(
@@ -90,10 +80,9 @@ def examine_photo(
         if "megapixels" in error.reason:
             return [("huge", error.reason)]
         return [("truncated" if is_truncated(photo) else "unreadable", error.reason)]
-    with Image.open(io.BytesIO(photo)) as image:
-        format, (width, height) = image.format, image.size
+    format, (width, height) = photo_format(photo), open_header(photo).size
     found, suffix = [], os.path.splitext(name)[1].lower()
-    if suffix not in _SUFFIXES.get(format or "", ()):
+    if suffix not in SUFFIXES[format]:
         found.append(("mislabelled", f"named {suffix or 'without a suffix'}, and is {format}"))
     if min(width, height) < _SMALLEST:
         found.append(("tiny", f"{width} x {height} pixels"))

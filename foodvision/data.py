@@ -8,7 +8,6 @@ __all__ = ['FileSource', 'Split', 'photo_digests', 'PhotoData', 'holdout_mask', 
 
 # %% ../nbs/01_data.ipynb #6939fa6b
 import hashlib
-import io
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,6 +19,7 @@ from PIL import Image, ImageOps
 
 from .errors import UserError
 from .folders import describe_skipped, list_layout
+from .formats import open_header
 from .names import displayed, drawn_name, some_of
 
 # %% ../nbs/01_data.ipynb #ba0bf1c9
@@ -287,7 +287,7 @@ def plot_counts(
 def _photo_size(split: Split, i: int) -> tuple[int, int] | None:
     "Width and height as a person sees photo `i`; None for what Pillow cannot open"
     try:
-        with Image.open(io.BytesIO(split.read(i))) as image:
+        with open_header(split.read(i)) as image:
             turned = image.getexif().get(0x0112, 1) >= 5  # EXIF: the camera was turned by a quarter
             return image.size[::-1] if turned else image.size
     except Exception:  # Pillow raises many kinds; `check_data` names the damaged files
@@ -326,7 +326,7 @@ def plot_sizes(
 # %% ../nbs/01_data.ipynb #0cd00283
 def _thumbnail(photo: bytes, side: int = 160) -> Image.Image:
     "A small RGB version for looking at, the right way up"
-    with Image.open(io.BytesIO(photo)) as image:
+    with open_header(photo) as image:
         image.draft("RGB", (side, side))
         image.thumbnail((side, side))
         return ImageOps.exif_transpose(image).convert("RGB")

@@ -57,7 +57,8 @@ def time_decoding(
     seconds = []
     for _ in range(2):
         start = time.perf_counter()
-        decoded = decode_split(split, decoded_size(config), on_bad_image="skip", progress=False)
+        size, fit = decoded_size(config), config.fit
+        decoded = decode_split(split, size, on_bad_image="skip", progress=False, fit=fit)
         seconds.append((time.perf_counter() - start) / len(decoded))
     return decoded, seconds
 

@@ -205,9 +205,8 @@ def pick_photos(
     if not len(split):
         raise UserError(f"{data.name} has no {part} photos.")
     chosen = np.linspace(0, len(split) - 1, min(count, len(split))).astype(int)
-    decoded = decode_split(
-        split.take(np.unique(chosen)), run.config.image_size, on_bad_image=run.config.on_bad_image
-    )
+    options = {"on_bad_image": run.config.on_bad_image, "fit": run.config.fit}
+    decoded = decode_split(split.take(np.unique(chosen)), run.config.image_size, **options)
     labels = [run.class_names.index(data.class_names[label]) for label in decoded.labels]
     return decoded.images, np.array(labels)
 

@@ -20,6 +20,7 @@ import numpy as np
 from .errors import UserError
 from .files import merge_folder, write_json, write_text
 from .inference import Classifier
+from .preprocessing import FIT_WORDS
 from .system import suppress_output
 
 # %% ../nbs/appendix/exported.ipynb #b488e411
@@ -77,7 +78,8 @@ def read_metadata(
     try:
         facts = json.loads(_metadata_text(path))
         named = isinstance(facts["class_names"], list)
-        if named and facts["image_size"] > 0 and 0 <= facts["threshold"] <= 1:
+        known = facts["fit"] in FIT_WORDS
+        if named and known and facts["image_size"] > 0 and 0 <= facts["threshold"] <= 1:
             return facts
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         pass
@@ -183,9 +185,8 @@ def exported_classifier(
     def forward(photos):
         return np.log(exported.probabilities(photos).clip(1e-30)), None
 
-    return Classifier(
-        forward, exported.class_names, threshold=threshold, image_size=exported.shape[0]
-    )
+    photos = {"image_size": exported.shape[0], "fit": exported.info["fit"]}
+    return Classifier(forward, exported.class_names, threshold=threshold, **photos)
 
 # %% ../nbs/appendix/exported.ipynb #9890216b
 @contextmanager

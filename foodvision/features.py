@@ -155,7 +155,7 @@ def feature_set_name(
     per_shard: int,  # Photos per file
 ) -> str:  # 24 hexadecimal digits
     "A checksum of everything that the features and their files depend on"
-    photos = [decoded.size, runtime, batch_size, per_shard]
+    photos = [decoded.size, decoded.fit, runtime, batch_size, per_shard]
     parts = [*photos, package_versions(), photo_digests(decoded.split)]
     digest = hashlib.sha256(json.dumps(parts).encode())
     # Keras numbers layers by how many were built before.

@@ -17,6 +17,7 @@ from .files import read_json, write_json, write_text
 from .model import load_model
 from .names import displayed
 from .predictor import checksum
+from .preprocessing import FIT_WORDS
 from .run import PRETRAINED, Run, require_model
 from .system import package_versions
 from .templates import render
@@ -66,6 +67,7 @@ def model_card(
         weights=Path(config.weights).name,
         side=compact["side"] if compact else config.image_size,
         size=config.image_size,
+        seen=FIT_WORDS[config.fit],
         folder=name if name == PRETRAINED else "FOLDER",
         notes=[*data["notes"], *run.info.get("caveats", [])],
     )
@@ -81,13 +83,14 @@ def export_metadata(
         "name": run_name(run),
         "class_names": run.class_names,
         "image_size": size,
+        "fit": run.config.fit,
         "temperature": fitted.temperature,
         "threshold": fitted.threshold["max_softmax"]["value"],
         "threshold_answers": fitted.threshold["target"],
         "backbone": Path(run.config.backbone).name,
         "precision": precision,
         "foodvision": package_versions()["foodvision"],
-        "input": f"photos: uint8 (n, {size}, {size}, 3), RGB, 0 to 255, the whole photo scaled to the square",
+        "input": f"photos: uint8 (n, {size}, {size}, 3), RGB, 0 to 255, each {FIT_WORDS[run.config.fit]}",
         "output": f"probabilities: float32 (n, {len(run.class_names)}), calibrated, in the order of class_names",
     }
 

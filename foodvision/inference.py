@@ -22,10 +22,12 @@ from tqdm.auto import tqdm
 from .calibration import confidence_scores, is_sure, load_calibration
 from .errors import UserError
 from .files import atomic_write
+from .formats import PHOTO_SUFFIXES
 from .metrics import softmax
 from .names import displayed, shortened, to_cell
 from .predictor import as_predictor, decode_ahead, feature_similarity, load_predictor
-from .run import Run
+from .preprocessing import decode_image, place_photo
+from .run import Fit, Run
 
 # %% ../nbs/15_inference.ipynb #3cefa7c1
 @dataclass(frozen=True)
@@ -60,9 +62,6 @@ class Prediction:
         return f"{self.name}: {doubt}{ranked}"
 
 # %% ../nbs/15_inference.ipynb #3a22b11a
-_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-
-
 def find_photos(
     sources,  # A path, folder, pattern, bytes, uint8 array (h, w, 3) or (n, h, w, 3), Pillow image, or several
 ) -> list[tuple[str, object]]:  # Name and what `decode_image` takes, in order; folders sorted
@@ -84,9 +83,10 @@ def _paths(source):
     "The files that a path, folder or pattern stands for"
     path = Path(source).expanduser()
     if path.is_dir():
-        files = (p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        files = (p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
         if not (found := sorted(p for p in files if not p.name.startswith("."))):
-            raise UserError(f"No photos in {path} ({', '.join(sorted(_SUFFIXES))} are looked for)")
+            suffixes = ", ".join(sorted(PHOTO_SUFFIXES))
+            raise UserError(f"No photos in {path} ({suffixes} are looked for)")
         return found
     if path.exists():
         return [path]
@@ -186,29 +186,37 @@ def explain_photo(
     classifier: "Classifier",  # What to ask
     source,  # One photo: a path, bytes, uint8 array or Pillow image
     class_name: str | None = None,  # The class to explain; by default the most probable
-) -> Image.Image:  # As much of the photo as the model sees, at its own size, with the heat map
+) -> Image.Image:  # The photo in its own shape, at most 2,048 pixels long, with the heat map
     "What in the photo speaks for a class (Grad-CAM); raises `UserError` if the model cannot say"
     predictor, names = classifier.predictor, classifier.class_names
     if class_name is not None and class_name not in names:
         raise UserError(f"{class_name} is not one of the classes: {', '.join(names)}")
     class_ids = None if class_name is None else [names.index(class_name)]
     heat = predictor.grad_cam(predictor.decode(source)[None], class_ids)[0]
-    return Image.fromarray(overlay(predictor.view(source), heat))
+    photo = Image.fromarray(decode_image(source))
+    photo.thumbnail((2048, 2048))
+    return Image.fromarray(overlay(np.asarray(photo), heat, predictor.fit))
 
 
 def overlay(
     photo: np.ndarray,  # uint8 (height, width, 3), of any size
     heat: np.ndarray,  # (side, side) from 0 to 1, from `Predictor.grad_cam`
-) -> np.ndarray:  # uint8 (height, width, 3)
-    "The photo under the heat map, which is stretched to the photo's shape"
+    fit: Fit = "squash",  # How the photo became the square that the heat map belongs to
+) -> np.ndarray:  # uint8 (height, width, 3); what the model did not see of the photo is pale
+    "The photo in its own shape, under its heat map"
     from matplotlib import colormaps
 
     height, width = photo.shape[:2]
-    image = Image.fromarray(heat.astype(np.float32))
-    heat = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    strength = 0.65 * heat[..., None].clip(0, 1)
-    colors = 255 * colormaps["plasma"](heat)[..., :3]
-    return ((1 - strength) * photo + strength * colors).astype(np.uint8)
+    place = place_photo(width, height, len(heat), fit)
+    left, top, right, bottom = place.photo
+    image = Image.fromarray(heat.astype(np.float32)).crop(place.square)
+    warm = np.asarray(image.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
+    strength = 0.65 * warm[..., None].clip(0, 1)
+    colors = 255 * colormaps["plasma"](warm)[..., :3]
+    seen = (slice(top, bottom), slice(left, right))
+    result = 0.35 * photo + 0.65 * 255
+    result[seen] = (1 - strength) * photo[seen] + strength * colors
+    return result.astype(np.uint8)
 
 # %% ../nbs/15_inference.ipynb #ab8686ae
 _UNCALIBRATED = """foodvision: {0} has no calibration for its present model: probabilities are as trained, and it never \
@@ -224,10 +232,11 @@ class Classifier(Ranker):
         class_names: Iterable[str],  # In the order of the logits
         *ranking,  # Temperature, threshold and class features, as for `Ranker`
         image_size: int | None = None,  # Side in pixels of the squares that a function takes
+        fit: Fit = "squash",  # How a photo becomes a square, where a predictor does not say it
         **options,  # The same by name
     ):
         super().__init__(class_names, *ranking, **options)
-        self.predictor = as_predictor(model, image_size)
+        self.predictor = as_predictor(model, image_size, fit)
         self.image_size = self.predictor.image_size
 
     @classmethod

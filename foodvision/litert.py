@@ -166,7 +166,6 @@ def _write_config(run: Run, part: Path, name: str, side: int):
     compact = {
         "name": name,
         "side": side,
-        "middle": side < run.config.image_size,
         "bytes": (part / "model.tflite").stat().st_size,
         "precision": "float16",
         "outputs": list(OUTPUTS),

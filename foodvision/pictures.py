@@ -166,14 +166,13 @@ def photo_items(
     items = []
     for position in positions:
         i, guess = known[predictions.names[position]], guesses[position]
-        view = predictor.view if predictor else decode_image
-        photo = Image.fromarray(view(split.read(i), name=split.names[i]))
+        photo = Image.fromarray(decode_image(split.read(i), name=split.names[i]))
         photo.thumbnail((200, 200))
         heat = None
         if predictor is not None:
             square = predictor.decode(split.read(i), split.names[i])
             [cells] = predictor.grad_cam(square[None], [guess])
-            heat = data_url(Image.fromarray(overlay(np.asarray(photo), cells)))
+            heat = data_url(Image.fromarray(overlay(np.asarray(photo), cells, predictor.fit)))
         true, guess = words(names[predictions.labels[position]]), words(names[guess])
         caption = f"{true}, predicted as {guess} ({percent(sure[position], 0)})"
         name = str(predictions.names[position])

@@ -31,6 +31,7 @@ from foodvision.preprocessing import (
 )
 from .errors import UserError
 from .files import cache_folder
+from .run import Fit
 
 # %% ../nbs/04_pipeline.ipynb #9dca2a36
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class DecodedSplit:
     size: int  # Side in pixels of the decoded squares
     images: np.ndarray  # uint8 (n, size, size, 3); a `numpy.memmap` if too large for memory
     bad: list = field(default_factory=list)  # What was left out: {"name": …, "reason": …} each
+    fit: Fit = "squash"  # How the photos became squares
 
     @property
     def labels(self) -> np.ndarray:
@@ -59,7 +61,8 @@ class DecodedSplit:
 def decode_photo(
     split: Split,  # The photos
     index: int,  # Which of them
-    size: int,  # Side of the square that it is scaled to, in pixels
+    size: int,  # Side of the square that comes out, in pixels
+    fit: Fit = "squash",  # How it becomes a square
 ) -> np.ndarray:  # uint8 (size, size, 3), RGB
     "Read and decode one photo of a split; if that fails, raises `BadImage` with its name"
     name = str(split.names[index])
@@ -69,7 +72,7 @@ def decode_photo(
         if error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):
             raise
         raise BadImage(name, f"it cannot be read ({error.strerror or error})") from None
-    return decode_image(encoded, size, name)
+    return decode_image(encoded, size, name, fit)
 
 # %% ../nbs/04_pipeline.ipynb #48feda86
 def _in_memory(shape) -> np.ndarray:
@@ -106,7 +109,7 @@ def _on_disk(shape) -> np.ndarray:
         return np.memmap(file, np.uint8, "r+", shape=shape)
 
 # %% ../nbs/04_pipeline.ipynb #d8c618d3
-def _without(bad: dict, split, size, images) -> DecodedSplit:
+def _without(bad: dict, split, size, images, fit) -> DecodedSplit:
     "The decoded split without its bad photos"
     kept = np.array([i for i in range(len(split)) if i not in bad], dtype=int)
     lost = set(split.labels) - set(split.labels[kept])
@@ -118,15 +121,16 @@ def _without(bad: dict, split, size, images) -> DecodedSplit:
         if new != old:
             images[new] = images[old]
     listed = [{"name": error.name, "reason": error.reason} for _, error in sorted(bad.items())]
-    return DecodedSplit(split.take(kept) if bad else split, size, images[: len(kept)], listed)
+    return DecodedSplit(split.take(kept) if bad else split, size, images[: len(kept)], listed, fit)
 
 # %% ../nbs/04_pipeline.ipynb #f2f73898
 def decode_split(
     split: Split,  # The photos to decode
-    size: int,  # Side of the square that each is scaled to, in pixels
+    size: int,  # Side of the square that each becomes, in pixels
     cache_gigabytes: float = 2.0,  # Up to this the pixels are in memory, else in a file (10^9 bytes)
     on_bad_image: str = "fail",  # `fail` raises `BadImage`; `skip` leaves the photo out and lists it
     progress: bool = True,  # Show the time left, in a terminal
+    fit: Fit = "squash",  # How a photo becomes a square
 ) -> DecodedSplit:  # The readable photos, in the split's order
     "Decode every photo once, on all cores; raises `UserError` if a class would be left without photos"
     if on_bad_image not in ("fail", "skip"):
@@ -137,7 +141,7 @@ def decode_split(
 
     def decode(index):
         try:
-            images[index] = decode_photo(split, index, size)
+            images[index] = decode_photo(split, index, size, fit)
         except BadImage as error:
             if on_bad_image == "fail":
                 raise
@@ -145,7 +149,7 @@ def decode_split(
 
     bar = {"desc": "Decoding", "unit": "photo", "disable": None if progress else True}
     thread_map(decode, range(len(split)), max_workers=num_cpus(), **bar)
-    return _without(bad, split, size, images)
+    return _without(bad, split, size, images, fit)
 
 # %% ../nbs/04_pipeline.ipynb #f873da70
 def shuffled_index(

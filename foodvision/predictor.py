@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 from .errors import UserError
-from .preprocessing import center_crop, decode_image
-from .run import Run, require_model
+from .preprocessing import FIT_WORDS, decode_image
+from .run import Fit, Run, require_model
 from .system import suppress_output
 
 # %% ../nbs/12_predictor.ipynb #d09d98a1
@@ -33,7 +33,7 @@ class Predictor(Protocol):
     explains: bool = False  # Whether `grad_cam` works
     checksum: str = ""  # SHA-256 of its file; empty if it was not read from one
     note: str = ""  # What a reader of its results has to know about it
-    crop: Callable = staticmethod(decode_image)  # Which part of a photo it sees
+    fit: Fit = "squash"  # How it makes a square of a photo
 
     def __call__(
         self,
@@ -48,15 +48,7 @@ class Predictor(Protocol):
         name: str | None = None,  # What to call the photo in an error
     ) -> np.ndarray:  # uint8 (image_size, image_size, 3), RGB
         "A photo of any size as the model takes it"
-        return self.crop(source, self.image_size, name)
-
-    def view(
-        self,
-        source,  # What `decode_image` takes
-        name: str | None = None,  # What to call the photo in an error
-    ) -> np.ndarray:  # uint8 (height, width, 3), RGB, not scaled
-        "As much of a photo as the model sees"
-        return self.crop(source, None, name)
+        return decode_image(source, self.image_size, name, self.fit)
 
     def grad_cam(
         self,
@@ -116,8 +108,9 @@ class KerasPredictor(Predictor):
         self,
         model,  # A `keras.Model` as `build_model` makes it
         checksum: str = "",  # SHA-256 of its file, if it was read from one
+        fit: Fit = "squash",  # How its photos became squares
     ):
-        self.model, self.checksum = model, checksum
+        self.model, self.checksum, self.fit = model, checksum, fit
         self.image_size = model.input_shape[1]
         self.cells = tuple(model.get_layer("pooling").input.shape[1:3])
         self.forward = forward_function(model)
@@ -205,10 +198,9 @@ class LiteRTPredictor(Predictor):
         check_files(run)
         self.checksum = checksum(path)
         self.function, side, self.cells = open_litert(path, threads)
-        cropped = run.info.get("compact", {}).get("middle")
-        self.crop, self.image_size = center_crop if cropped else decode_image, side
-        part = "the middle square of a" if cropped else "a whole"
-        self.note = f"Predicted by the LiteRT file, which sees {part} photo at {side} pixels."
+        self.fit, self.image_size = run.config.fit, side
+        seen = f"{FIT_WORDS[self.fit]} at {side} pixels"
+        self.note = f"Predicted by the LiteRT file, which sees {seen}."
 
     def outputs(
         self,
@@ -244,8 +236,9 @@ class FunctionPredictor(Predictor):
         self,
         function: Callable,  # uint8 (n, side, side, 3) to logits (n, classes) and features or None
         image_size: int,  # Side in pixels of the square photos it takes
+        fit: Fit = "squash",  # How a photo becomes a square
     ):
-        self.function, self.image_size = function, image_size
+        self.function, self.image_size, self.fit = function, image_size, fit
 
     def __call__(self, photos):
         return self.function(photos)
@@ -262,21 +255,22 @@ def load_predictor(
     from foodvision.model import load_model
 
     weights = checksum(path)  # before it is read: what was read is what is named
-    return KerasPredictor(load_model(path), weights)
+    return KerasPredictor(load_model(path), weights, run.config.fit)
 
 
 def as_predictor(
     model,  # A predictor, a Keras classifier as `build_model` makes it, or a function
     image_size: int | None = None,  # Side of the square photos that a function takes
+    fit: Fit = "squash",  # How a photo becomes a square; a predictor knows it
 ) -> Predictor:
     "What a caller has, with the interface of a predictor; raises `ValueError` without a size"
     if hasattr(model, "grad_cam"):
         return model
     if hasattr(model, "get_layer"):
-        return KerasPredictor(model)
+        return KerasPredictor(model, fit=fit)
     if image_size is None:
         raise ValueError("a function needs image_size; only a Keras model says it itself")
-    return FunctionPredictor(model, image_size)
+    return FunctionPredictor(model, image_size, fit)
 
 # %% ../nbs/12_predictor.ipynb #77948fc3
 def decode_ahead(

@@ -41,7 +41,6 @@ class _HeadSettings(TypedDict):
 class _Compact(TypedDict):
     name: str
     side: int
-    middle: bool
 
 # %% ../nbs/appendix/run_folder.ipynb #857df07d
 class _Value(TypedDict):
@@ -92,7 +91,7 @@ class RunMetadata(RunRecord, total=False):
     temperature: float  # Divides the logits, above 0
     threshold: _Threshold  # When the answer is "not sure"
     measured: _Measured  # Results on the test photos, in an exported model
-    compact: _Compact  # Of a model exported as `compact`: backbone, image size, centre crop
+    compact: _Compact  # Of a model exported as `compact`: name and image size
     files: dict[str, str]  # Checksums of an exported model's files
     calibrated: dict[str, str]  # Checksums of the files that temperature and threshold hold for
 

@@ -238,8 +238,8 @@ def prepare(
     choices = size, config.weights, config.dropout, policy, seed
     model = build_model(config.backbone, len(classes), *choices)
     options = config.cache_gigabytes, config.on_bad_image
-    training = decode_split(data.train, size, *options)
-    validation = decode_split(data.validation, size, *options)
+    training = decode_split(data.train, size, *options, fit=config.fit)
+    validation = decode_split(data.validation, size, *options, fit=config.fit)
     width, height = np.median(photo_sizes(data.train), axis=0).astype(int)
     about = {
         "name": data.name,
@@ -349,9 +349,8 @@ def _fit_both(run: Run, stop, strategy, model: keras.Model, training, validation
     if config.fine_tune_epochs:
         if config.augment:
             larger = round(config.image_size * AUGMENTED_SCALE)
-            training = decode_split(
-                training.split, larger, config.cache_gigabytes, config.on_bad_image
-            )
+            options = config.cache_gigabytes, config.on_bad_image
+            training = decode_split(training.split, larger, *options, fit=config.fit)
         fine_tune(run, model, training, validation, stop, strategy)
     seconds: dict[str, float] = {}
     for row in run.history:

@@ -1,12 +1,13 @@
 // The page: takes a photo by button, drop, paste, camera or example, and shows the answer to it.
 
 import { answer } from "./answer.js";
-import { BadPhoto, decode, seenPart, square } from "./photo.js";
+import { BadPhoto, decode, placePhoto, square } from "./photo.js";
 import { Model } from "./runtime.js";
 
 const $ = (id) => document.getElementById(id);
 const LONGEST = 720; // pixels of the preview's longer side
 const PLASMA = [[13, 8, 135], [76, 2, 161], [126, 3, 168], [170, 35, 149], [204, 71, 120], [230, 108, 92], [248, 149, 64], [253, 197, 39], [240, 249, 33]];
+const SEEN = { squash: "a whole photo squashed to a square", crop: "the middle square of a photo", pad: "a whole photo padded to a square" };
 const plain = (name) => name.replaceAll("_", " ");
 
 let facts, loading, failure, shown; // `shown`: bitmap, evidence and answer of the photo on the page
@@ -86,14 +87,16 @@ function draw() {
   const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-  const part = seenPart(bitmap, facts.middle), place = [part.left, part.top, part.width, part.height].map((value) => value * scale);
+  const { photo, square } = placePhoto(bitmap, facts.side, facts.fit), place = [photo.left, photo.top, photo.width, photo.height].map((value) => value * scale);
   pen.globalAlpha = 0.35;
   pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   pen.globalAlpha = 1;
-  pen.drawImage(bitmap, part.left, part.top, part.width, part.height, ...place);
-  let label = facts.middle && bitmap.width !== bitmap.height ? "Your photo; the model looks at the square in its middle" : "Your photo";
+  pen.drawImage(bitmap, photo.left, photo.top, photo.width, photo.height, ...place);
+  let label = facts.fit === "crop" && bitmap.width !== bitmap.height ? "Your photo; the model looks at the square in its middle" : "Your photo";
   if (evidence && $("heat").checked) {
-    pen.drawImage(heatPicture(heatOf(evidence, said.ranked[0].id)), ...place);
+    const heat = heatPicture(heatOf(evidence, said.ranked[0].id)), times = heat.width / facts.side;
+    const seen = [square.left, square.top, square.width, square.height].map((value) => value * times);
+    pen.drawImage(heat, ...seen, ...place);
     label += `. The warmer the colour, the more that part speaks for ${plain(said.ranked[0].name)}`;
   }
   canvas.setAttribute("aria-label", label);
@@ -206,8 +209,8 @@ async function keep({ file }) {
 function about() {
   const { measured, model } = facts, parts = [];
   if (measured) parts.push(`${(100 * measured.top_1).toFixed(1)} % right on ${measured.photos.toLocaleString("en")} test photos.`);
-  parts.push(`Model ${model.name}, ${(model.bytes / 1e6).toFixed(1)} MB, ${facts.middle ? "looks at the middle square" : "looks at all"} of a photo, ` +
-    `scaled to ${facts.side} by ${facts.side} pixels.`);
+  parts.push(`Model ${model.name}, ${(model.bytes / 1e6).toFixed(1)} MB, looks at ${SEEN[facts.fit]}, ` +
+    `at ${facts.side} by ${facts.side} pixels.`);
   if (facts.state) parts.push(`WebGPU: ${facts.state.webgpu}.`);
   parts.push("It must not be used to decide what is safe to eat.");
   $("about").textContent = parts.join(" ");

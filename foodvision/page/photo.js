@@ -6,6 +6,7 @@
 const LARGEST_BYTES = 512 * 2 ** 20;
 const LARGEST_PIXELS = Math.floor(2 ** 30 / 12);
 const PRECISION = 22; // bits behind the point of Pillow's filter weights
+const PADDING = 127; // the grey beside a padded photo
 const GAP = 3; // Pillow's reducing_gap: means of blocks down to this many times the wanted side, then the filter
 
 export class BadPhoto extends Error {}
@@ -71,11 +72,17 @@ export async function decode(blob, name = "This file") {
   }
 }
 
-// The part of a bitmap that a model looks at: the largest square in its middle, or all of it
-export function seenPart({ width, height }, middle) {
-  const size = Math.min(width, height);
-  if (!middle) return { left: 0, top: 0, width, height };
-  return { left: Math.floor((width - size) / 2), top: Math.floor((height - size) / 2), width: size, height: size };
+// Which part of a photo fills which part of the square, as foodvision's place_photo: boxes of left, top, width and height.
+export function placePhoto({ width, height }, side, fit) {
+  const longer = Math.max(width, height), shorter = Math.min(width, height);
+  if (fit === "crop") {
+    const [left, top] = [width, height].map((length) => Math.floor((length - shorter) / 2));
+    return { photo: { left, top, width: shorter, height: shorter }, square: { left: 0, top: 0, width: side, height: side } };
+  }
+  const scaled = (length) => (fit === "pad" ? Math.max(1, Math.floor((2 * side * length + longer) / (2 * longer))) : side);
+  const [across, down] = [scaled(width), scaled(height)];
+  const square = { left: Math.floor((side - across) / 2), top: Math.floor((side - down) / 2), width: across, height: down };
+  return { photo: { left: 0, top: 0, width, height }, square };
 }
 
 // Some rows at a time of a part of a bitmap, on white: the whole would need a gigabyte for the largest photos
@@ -157,26 +164,32 @@ function filter(image, places, vertical) {
   return { width, height, data, channels: 3 };
 }
 
-// Pillow's resize to a square, bicubic with reducing_gap=3
-function resize(source, side) {
-  if (source.width === side && source.height === side) return blockMeans(source, 1, 1).data;
-  const across = Math.trunc(source.width / side / GAP) || 1, down = Math.trunc(source.height / side / GAP) || 1;
+// Pillow's resize, bicubic with reducing_gap=3
+function resize(source, width, height) {
+  if (source.width === width && source.height === height) return blockMeans(source, 1, 1).data;
+  const across = Math.trunc(source.width / width / GAP) || 1, down = Math.trunc(source.height / height / GAP) || 1;
   let image = blockMeans(source, across, down);
   const [right, bottom] = [source.width / across, source.height / down];
-  if (image.width !== side || right !== image.width) image = filter(image, filterWeights(image.width, right, side), false);
-  if (image.height !== side || bottom !== image.height) image = filter(image, filterWeights(image.height, bottom, side), true);
+  if (image.width !== width || right !== image.width) image = filter(image, filterWeights(image.width, right, width), false);
+  if (image.height !== height || bottom !== image.height) image = filter(image, filterWeights(image.height, bottom, height), true);
   return image.data;
 }
 
 // The pixels that the model takes of a decoded photo: uint8, side by side by 3, red, green, blue. Where the model sees all
 // of a photo, Python lets the JPEG decoder give a large one at a half, a quarter or an eighth, by means of its blocks
 // (jidctred.c of libjpeg). Colours have blocks of their own there, so at their edges values differ a little.
-export function square({ bitmap, format }, { side, middle }) {
-  let source = rowsOf(bitmap, seenPart(bitmap, middle));
-  if (!middle && format === "JPEG") {
+export function square({ bitmap, format }, { side, fit }) {
+  const place = placePhoto(bitmap, side, fit);
+  let source = rowsOf(bitmap, place.photo);
+  if (fit !== "crop" && format === "JPEG") {
     const room = Math.min(Math.floor(source.width / side), Math.floor(source.height / side));
     const scale = [8, 4, 2].find((times) => room >= times);
     if (scale) source = blockMeans(source, scale, scale);
   }
-  return resize(source, side);
+  const { left, top, width, height } = place.square;
+  const scaled = resize(source, width, height);
+  if (width === side && height === side) return scaled;
+  const pixels = new Uint8Array(side * side * 3).fill(PADDING);
+  for (let y = 0; y < height; y++) pixels.set(scaled.subarray(y * width * 3, (y + 1) * width * 3), ((top + y) * side + left) * 3);
+  return pixels;
 }
