@@ -46,7 +46,8 @@ def _pillow_errors(name: str, problem: str):
     except (MemoryError, UserError):
         raise
     except Exception as error:
-        raise BadImage(name, f"{problem} ({str(error) or type(error).__name__})") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadImage(name, f"{problem} ({reason})") from None
 
 # %% ../nbs/03_preprocessing.ipynb #10d00e12
 _LARGEST_BYTES = 512 * 2**20

@@ -6,16 +6,19 @@ import io
 import os
 import random
 import struct
+import subprocess
+import sys
 import tempfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from foodvision.check import check_data
 from foodvision.data import load_folder
@@ -156,7 +159,7 @@ case(
     "unreadable",
 )
 case("PDF", "menu.jpg", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + bytes(200), "none of JPEG", "unreadable")
-case("HEIC", "phone.jpg", b"\0\0\0\x18ftypheic" + bytes(2000), "none of JPEG", "unreadable")
+case("HEIC header", "phone.jpg", b"\0\0\0\x18ftypheic" + bytes(2000), "damaged or", "unreadable")
 case("zip", "photos.jpg", b"PK\x03\x04" + bytes(200), "none of JPEG", "unreadable")
 case(
     "JPEG start, then zeros", "start.jpg", JPEG[:4] + bytes(3000), "damaged or cut off", "truncated"
@@ -192,6 +195,13 @@ case(
     "large.png",
     png_claiming(9_500, 9_500),
     "9500 x 9500 is over 89 megapixels",
+    "huge",
+)
+case(
+    "144 megapixel JPEG header",
+    "large.jpg",
+    jpeg_claiming(12_000, 12_000),
+    "12000 x 12000 is over 134 megapixels",
     "huge",
 )
 case("0 x 10 PNG header", "flat.png", png_claiming(0, 10), "header is damaged", "unreadable")
@@ -285,7 +295,34 @@ case(
     kinds="single-colour",
 )
 
+# What scanners and phones write besides.
+DEEP = np.asarray(DISH).astype(">u2") * 257
+ROWS = b"".join(b"\0" + row.tobytes() for row in DEEP)
+case(
+    "16-bit PNG in colour",
+    "deep colour.png",
+    PNG[:8]
+    + png_part(b"IHDR", struct.pack(">IIBBBBB", *DISH.size, 16, 2, 0, 0, 0))
+    + png_part(b"IDAT", zlib.compress(ROWS))
+    + png_part(b"IEND", b""),
+    looks=DISH,
+)
+case("TIFF", "scan.tif", saved(DISH, "TIFF", compression="tiff_lzw"), looks=DISH)
+SCAN = saved(Image.fromarray(np.asarray(GREY).astype(np.uint16) * 257), "TIFF")
+case("16-bit TIFF", "scan.tiff", SCAN, looks=GREY)
+case("TIFF cut at 50 %", "cut.tif", SCAN[: len(SCAN) // 2], "cut off", "unreadable")
+if features.check("avif"):  # Pillow 11.3
+    AVIF = saved(DISH, "AVIF", quality=90)
+    case("AVIF", "phone.avif", AVIF, looks=DISH)
+    case("AVIF cut at 50 %", "cut.avif", AVIF[: len(AVIF) // 2], "cut off", "unreadable")
+HEIC_FILE = io.BytesIO()
+pillow_heif.from_pillow(DISH).save(HEIC_FILE, quality=90)
+HEIC = HEIC_FILE.getvalue()
+case("HEIC", "phone.heic", HEIC, looks=DISH)
+case("HEIC cut at 50 %", "cut.heic", HEIC[: len(HEIC) // 2], "cut off", "unreadable")
+
 # Names.
+case("HEIC named .jpg", "phone 2.jpg", HEIC, kinds="mislabelled", looks=DISH)
 case("PNG named .jpg", "really.jpg", PNG, kinds="mislabelled", looks=DISH)
 case("JPEG named .png", "really.png", JPEG, kinds="mislabelled", looks=DISH)
 case("TIFF named .jpg", "scan.jpg", saved(DISH, "TIFF"), kinds="mislabelled", looks=DISH)
@@ -443,6 +480,35 @@ def as_nobody():
         yield
     finally:
         os.seteuid(0)
+
+
+def test_heic_without_its_package_says_what_to_install(tmp_path, capsys, monkeypatch):
+    from foodvision.cli import main
+
+    (make_folder(tmp_path / "photos") / "phone.jpg").write_bytes(HEIC)
+    hidden = lambda name: None if name == "pillow_heif" else True
+    monkeypatch.setattr("importlib.util.find_spec", hidden)
+    assert main(["check-data", str(tmp_path / "photos")]) == 1
+    said = capsys.readouterr().out
+    assert "phone.jpg" in said and "it is HEIC" in said and "pip install 'foodvision[heif]'" in said
+
+
+def test_a_large_photo_takes_little_memory(tmp_path):
+    "The photo is 24 megapixels; all of it in memory would take 69 MiB, a sixteenth of that or so is allowed"
+    path, (width, height) = tmp_path / "large.jpg", (6000, 4000)
+    DISH.resize((width, height)).save(path)
+    code = (
+        "import resource, sys; from foodvision.preprocessing import decode_image\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "decode_image(sys.argv[1], 64); before = peak(); print(before)\n"
+    )
+    photo = saved(DISH, "JPEG")
+    (tmp_path / "small.jpg").write_bytes(photo)
+    code += f"decode_image({str(path)!r}, 224); print(peak())"
+    words = [sys.executable, "-c", code, str(tmp_path / "small.jpg")]
+    before, after = map(float, subprocess.check_output(words, text=True).split())
+    bound = (path.stat().st_size + 2 * 3 * width * height / 8**2) / 2**20 + 8
+    assert after - before < bound < 3 * width * height / 2**20 / 2
 
 
 def test_no_permission_to_read():
