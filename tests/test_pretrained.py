@@ -17,7 +17,7 @@ from PIL import Image
 from foodvision.drawing import draw_dish
 from foodvision.inference import Classifier
 from foodvision.predictor import LiteRTPredictor
-from foodvision.preprocessing import center_crop
+from foodvision.preprocessing import decode_image
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_every_way_to_ask(foodvision, photo, tmp_path):
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert len(answer["ranked"]) == 3 and answer["sure"] in (True, False)
-    assert Image.open(tmp_path / "why" / "lunch.png").size == (600, 600)
+    assert Image.open(tmp_path / "why" / "lunch.png").size == (800, 600)
     assert foodvision("predict", "food101", photo, "--csv", cwd=tmp_path).stdout.startswith(
         "name,sure,reason,class_1"
     )
@@ -63,7 +63,7 @@ def test_every_way_to_ask(foodvision, photo, tmp_path):
 def test_photos_of_any_size_give_what_their_small_version_gives(tmp_path):
     classifier = Classifier.load("food101")
     large = draw_dish("sushi", 11, (1600, 1100))
-    small = Image.fromarray(center_crop(large, 64))
+    small = Image.fromarray(decode_image(large, 64, fit="crop"))
     first, second = classifier.predict([large, small], top=101)
     assert dict(first.ranked) == pytest.approx(dict(second.ranked), abs=1e-6)
     # From a JPEG file, whose decoder rounds in its own way, nearly the same

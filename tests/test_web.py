@@ -19,6 +19,7 @@ from test_benchmarks import TINY_BACKBONE
 from foodvision.drawing import SAMPLE_CLASSES, draw_dish
 from foodvision.drawing_ood import draw_out_of_distribution
 from foodvision.inference import Classifier
+from foodvision.preprocessing import FIT_WORDS, decode_image, place_photo
 
 SIZES = {"desktop": (1100, 900), "phone": (390, 844)}
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"]
@@ -287,6 +288,31 @@ def test_a_hundred_photos_get_the_answers_of_python(page, classifier):
     assert np.mean(np.array(pixels) == 0) >= 0.7 and max(pixels) <= 3, (
         "how a photo is scaled is no longer what Pillow does"
     )
+
+
+FITTED = """async ([text, sizes, fits]) => {
+    const { decode, placePhoto, square } = await import(new URL("photo.js", location));
+    const photo = await decode(new Blob([Uint8Array.from(atob(text), (one) => one.charCodeAt(0))]));
+    const box = ({ left, top, width, height }) => [left, top, left + width, top + height];
+    const place = (width, height, side, fit) => Object.values(placePhoto({ width, height }, side, fit)).map(box);
+    return [sizes.map((size) => fits.map((fit) => place(...size, fit))), fits.map((fit) => [...square(photo, { side: 64, fit })])];
+}"""
+
+
+def test_a_photo_becomes_a_square_as_in_python(page):
+    "Every fit: the boxes are equal, and so are the pixels of a turned PNG"
+    sizes = [(w, h, n) for w, h in [(400, 300), (301, 402), (7, 5000), (65, 64)] for n in (64, 97)]
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    photo = encoded(draw_dish("pizza", 200_001, (301, 200)), "PNG", exif=turned)
+    text = base64.b64encode(photo).decode()
+    boxes, squares = page.evaluate(FITTED, [text, sizes, list(FIT_WORDS)])
+    assert boxes == [[list(map(list, place_photo(*s, fit))) for fit in FIT_WORDS] for s in sizes]
+    for fit, pixels in zip(FIT_WORDS, squares, strict=True):
+        apart = np.array(pixels).reshape(64, 64, 3) - decode_image(photo, 64, fit=fit)
+        assert abs(apart).max() <= (3 if fit == "squash" else 0), (
+            fit
+        )  # it is squashed before it is turned
 
 
 def test_not_sure_has_its_reason(page, classifier):
