@@ -46,9 +46,9 @@ def estimate(
 def _print_estimate(config):
     "Print what a training will take, unless it takes a minute or two"
     from foodvision.estimate import estimate as estimate_training
-    from foodvision.food101 import load_data
+    from foodvision.food101 import load_configured
 
-    photos = len(load_data(config.data, config.validation_fraction, config.seed).train)
+    photos = len(load_configured(config).train)
     if photos * (1 + config.fine_tune_epochs) > 5_000:
         print(estimate_training(config), flush=True)
 
@@ -310,9 +310,9 @@ def audit(
     print(f"Auditing the labels of {config.data} with {how}", flush=True)
     import_tensorflow()
     from foodvision.audit import audit as audit_data
-    from foodvision.food101 import load_data
+    from foodvision.food101 import load_configured
 
-    data = load_data(config.data, config.validation_fraction, config.seed)
+    data = load_configured(config)
     _print_audit(audit_data(data, config, folder, sure), folder)
 
 

@@ -31,7 +31,7 @@ from .data import photo_sizes
 from .errors import UserError
 from .features import FrozenModel, SingleProcess, backbone_features, compute_threads
 from .files import atomic_write
-from .food101 import load_data
+from .food101 import load_configured
 from .label_issues import drop_label_issues
 from .linear_head import class_weights, head_batch_size, tune_head
 from foodvision.model import (
@@ -234,7 +234,7 @@ def prepare(
 ) -> tuple[keras.Model, DecodedSplit, DecodedSplit, dict]:  # Training, validation, facts
     "Everything that a training needs; raises `UserError` if a photo or a setting is wrong"
     make_reproducible(config.seed, config.deterministic)
-    whole = load_data(config.data, config.validation_fraction, config.seed)
+    whole = load_configured(config)
     data = drop_label_issues(whole, label_issues) if label_issues else whole
     classes, size, seed = list(data.class_names), config.image_size, config.seed
     choices = size, config.weights, config.dropout, policy, seed
