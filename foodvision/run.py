@@ -79,9 +79,7 @@ class Config(CheckedSettings):
     crop_area: float = 0.6  # Stage 2: smallest share of a photo's area that a random crop keeps
     color_shift: float = 0.15  # Stage 2: most that brightness, contrast and saturation change
     label_smoothing: float = 0.0  # Stage 2: share of each label spread evenly over all classes
-    class_weights: ClassWeights = (
-        "none"  # `balanced`: each class counts the same, however few photos
-    )
+    class_weights: ClassWeights = "none"  # `balanced`: all classes count the same in the loss
     early_stopping_patience: int = 3  # Epochs without a lower validation loss before a stage stops
     reduce_patience: int = 2  # `plateau`: epochs without a lower loss before the rate falls
     reduce_factor: float = 0.2  # `plateau`: what the learning rate is multiplied by when it falls

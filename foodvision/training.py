@@ -161,11 +161,10 @@ def fit_stage(
     rows = [row for row in rows if row["stage"] != stage.name]
     history = EpochHistory(run.path / "history.json", stage.name, steps, rows)
     model, first = strategy.distribute(stage.model), history.first_epoch
-    labels, jit = stage.training.labels, bool(device_summary()["accelerators"])
-    weights = class_weights(config.class_weights, labels, len(run.info["class_names"]))
-    loss = cross_entropy(stage.label_smoothing, weights)
-    options = {"metrics": ["accuracy"], "jit_compile": "auto" if jit else False}
-    model.compile(stage.optimizer, loss, auto_scale_loss=False, **options)
+    counted = stage.training.labels, len(run.info["class_names"])
+    loss = cross_entropy(stage.label_smoothing, class_weights(config.class_weights, *counted))
+    options = {"jit_compile": "auto" if device_summary()["accelerators"] else False}
+    model.compile(stage.optimizer, loss, metrics=["accuracy"], auto_scale_loss=False, **options)
     callbacks = [*strategy.callbacks(stop), *_callbacks(run, stage, classifier, history)]
     progress = Progress(TITLES[stage.name], steps, stage.epochs)
     if strategy.is_first:
@@ -406,9 +405,7 @@ def plot_history(
         if switch < len(rows):
             axes.axvline(switch, linestyle="--", linewidth=1, color="tab:blue")
             where: dict = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-            axes.annotate(
-                "fine-tuning", (switch, 1), (4, -12), color="tab:blue", fontsize=9, **where
-            )
+            axes.annotate("fine-tuning", (switch, 1), (4, -12), color="tab:blue", **where)
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].legend()
