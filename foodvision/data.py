@@ -118,6 +118,7 @@ class PhotoData:
     validation: Split  # To make choices on: when to stop, which learning rate, which threshold
     test: Split  # To measure on once, at the end
     notes: tuple = ()  # What a report should mention, one sentence each
+    coarse_classes: tuple = ()  # The group that each class is in, where the data says
 
     @property
     def splits(self) -> dict:
@@ -164,14 +165,19 @@ def holdout_mask(
     return held
 
 # %% ../nbs/01_data.ipynb #8f4a281e
-def _check_names(name, class_names, learn, test):
+def _refuse_line_breaks(class_names):
+    "Raise `UserError` for a class name of several lines"
+    if broken := [name for name in class_names if name.splitlines() != [name]]:
+        raise UserError(f"The class name {broken[0]} has a line break in it. Rename its folder.")
+
+
+def _check_names(name, class_names, splits):
     "Raise `UserError` for a single class, a line break, or names that would look the same"
     if len(class_names) < 2:
         classes = f"photos of one class only ({some_of(class_names)})"
         raise UserError(f"{name} has {classes}; telling apart needs at least two")
-    if broken := [n for n in class_names if len(n.splitlines()) > 1]:
-        raise UserError(f"The class name {broken[0]} has a line break in it. Rename its folder.")
-    photos = {(n, str(key)) for s in (learn, test) for n, key in zip(s.names, s.keys)}
+    _refuse_line_breaks(class_names)
+    photos = {(n, str(key)) for split in splits for n, key in zip(split.names, split.keys)}
     shown = {"classes": map(displayed, class_names), "photos": (photo[0] for photo in photos)}
     for kind, names in shown.items():
         if twice := [n for n, count in Counter(names).items() if count > 1]:
@@ -186,14 +192,19 @@ def split_validation(
     validation_fraction: float,  # Share of each class to hold out, up to 0.5
     seed: int,  # Decides which photos are held out
     notes: list,  # What a report should mention
+    validation: Split | None = None,  # Validation photos, if the data comes with some
 ) -> PhotoData:  # The three splits
     "Hold validation photos out of `learn`; raises `UserError` for names that cannot be told apart"
-    _check_names(name, class_names, learn, test)
-    held = holdout_mask(
-        learn.names, learn.labels, class_names, validation_fraction, seed, "validation"
-    )
+    _check_names(name, class_names, [split for split in (learn, validation, test) if split])
+    if validation is None:
+        held = holdout_mask(
+            learn.names, learn.labels, class_names, validation_fraction, seed, "validation"
+        )
+        learn, validation = learn.take(~held), learn.take(held)
+    else:
+        notes = ["The data comes with its validation photos; none are held out.", *notes]
     classes, texts = (tuple(map(displayed, each)) for each in (class_names, notes))
-    return PhotoData(displayed(name), classes, learn.take(~held), learn.take(held), test, texts)
+    return PhotoData(displayed(name), classes, learn, validation, test, texts)
 
 # %% ../nbs/01_data.ipynb #a212bcad
 def make_split(
