@@ -22,7 +22,7 @@ import tensorflow as tf
 from .data import Split, load_folder
 from .drawing import SAMPLE_CLASSES, draw_dish
 from .features import FrozenModel, compile_forward
-from .food101 import load_data
+from .food101 import load_configured
 from .linear_head import head_batch_size
 from .model import build_model, parameter_counts, split_model, unfreeze
 from .pipeline import DecodedSplit, decode_split, training_batches
@@ -93,7 +93,7 @@ def sample_photos(
     "Take some photos to measure with"
     if config.data == "food101" and not has_food101():
         return food101_stand_in(config)
-    data = load_data(config.data, config.validation_fraction, config.seed)
+    data = load_configured(config)
     some = np.random.default_rng(0).permutation(len(data.train))[:64]
     decoded, seconds = time_decoding(data.train.take(some), config)
     counts = len(data.train), len(data.validation), len(data.class_names)

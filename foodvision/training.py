@@ -31,9 +31,9 @@ from .data import photo_sizes
 from .errors import UserError
 from .features import FrozenModel, SingleProcess, backbone_features, compute_threads
 from .files import atomic_write
-from .food101 import load_data
+from .food101 import load_configured
 from .label_issues import drop_label_issues
-from .linear_head import head_batch_size, tune_head
+from .linear_head import class_weights, head_batch_size, tune_head
 from foodvision.model import (
     adapt_normalization,
     build_model,
@@ -161,7 +161,9 @@ def fit_stage(
     rows = [row for row in rows if row["stage"] != stage.name]
     history = EpochHistory(run.path / "history.json", stage.name, steps, rows)
     model, first = strategy.distribute(stage.model), history.first_epoch
-    jit, loss = bool(device_summary()["accelerators"]), cross_entropy(stage.label_smoothing)
+    labels, jit = stage.training.labels, bool(device_summary()["accelerators"])
+    weights = class_weights(config.class_weights, labels, len(run.info["class_names"]))
+    loss = cross_entropy(stage.label_smoothing, weights)
     options = {"metrics": ["accuracy"], "jit_compile": "auto" if jit else False}
     model.compile(stage.optimizer, loss, auto_scale_loss=False, **options)
     callbacks = [*strategy.callbacks(stop), *_callbacks(run, stage, classifier, history)]
@@ -234,7 +236,7 @@ def prepare(
 ) -> tuple[keras.Model, DecodedSplit, DecodedSplit, dict]:  # Training, validation, facts
     "Everything that a training needs; raises `UserError` if a photo or a setting is wrong"
     make_reproducible(config.seed, config.deterministic)
-    whole = load_data(config.data, config.validation_fraction, config.seed)
+    whole = load_configured(config)
     data = drop_label_issues(whole, label_issues) if label_issues else whole
     classes, size, seed = list(data.class_names), config.image_size, config.seed
     choices = size, config.weights, config.dropout, policy, seed
