@@ -62,10 +62,12 @@ def _evaluate(run, data=None, out_of_distribution=None):
     metrics = evaluate_run(run, data, out_of_distribution=out_of_distribution)
     for note in metrics["data"]["notes"] if data else []:  # `train` prints those of its own photos
         print(f"Note: {note}")
-    for name in ["top_1", "top_5"] if len(run.class_names) > 5 else ["top_1"]:
-        low, high = metrics[name]["interval"]
-        interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
-        print(f"{name.replace('_', '-')}: {metrics[name]['value']:.1%}  ({interval})")
+    measures = {"top-1": "top_1", "top-5": "top_5", "balanced top-1": "balanced_top_1"}
+    for title, name in {**measures, "coarse top-1": "coarse_top_1"}.items():
+        if metrics[name] and (name != "top_5" or len(run.class_names) > 5):
+            low, high = metrics[name]["interval"]
+            interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
+            print(f"{title}: {metrics[name]['value']:.1%}  ({interval})")
     print(f"Report: {Path(metrics['report']) / 'report.html'}")
     if not data and run.model_path.exists():
         write_text(run.path / "README.md", model_card(run))
