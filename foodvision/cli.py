@@ -153,7 +153,7 @@ def _print_end(run, evaluate):
 # %% ../nbs/18_cli.ipynb #aec4de6a
 def evaluate(
     run: str,  # A run folder, or `food101`
-    data: str = "",  # Other photos to measure on: a folder, all of it, or `sample` or `food101`; the run's own if not given
+    data: str = "",  # Other photos to measure on: a folder or a table, all of it, or `sample` or `food101`; the run's own if not given
     out_of_distribution: str = "",  # Folder with photos of other things, to measure "not sure" on; drawn pictures if not given
 ):
     "Measure a run's model on the test photos and write its report."
@@ -272,15 +272,16 @@ def info(
 
 # %% ../nbs/18_cli.ipynb #2eeff97e
 def check_data(
-    data: str,  # A folder of photos, `sample` or `food101`
+    data: str,  # A folder of photos, a table of photos and labels, `sample` or `food101`
     out: str = "data-check",  # Folder for the table and the picture of what was found
+    class_level: int = 0,  # How deep class folders are in folders; 0 for those that hold photos
 ):
     "Decode every photo and list what is broken, odd or there twice; exit code 1 if anything was found."
     from foodvision.check import check_data as check
     from foodvision.check import summarise
     from foodvision.food101 import load_data
 
-    photos = load_data(data)
+    photos = load_data(data, class_level=class_level, on_bad_image="skip")
     print(f"Checking {photos}", flush=True)
     findings = check(photos, out)
     for finding in findings[:20]:
