@@ -254,9 +254,7 @@ def _directory(source) -> Path:
     "The folder that `source` names; raises `UserError` if there is none"
     directory = Path(source).expanduser()
     if not directory.exists():
-        choices = (
-            "Data is `sample`, `food101`, a folder of photos, or a table of photos and labels."
-        )
+        choices = "Data is `sample`, `food101` or a folder or table of photos."
         raise UserError(f"No such folder: {source}. {choices}")
     return directory
 
@@ -292,8 +290,8 @@ def load_configured(
     source: str | Path = "",  # What `load_data` takes; the data of the configuration if not given
 ) -> PhotoData:  # Three splits, class names, and notes
     "The data of a training; raises `UserError` for what cannot be loaded or learnt from"
-    settings = {"class_level": config.class_level, "on_bad_image": config.on_bad_image}
-    return load_data(source or config.data, config.validation_fraction, config.seed, **settings)
+    settings = config.validation_fraction, config.seed, "allow", config.class_level
+    return load_data(source or config.data, *settings, on_bad_image=config.on_bad_image)
 
 # %% ../nbs/02_food101.ipynb #7a5b5ebb
 def load_for_test(

@@ -128,9 +128,8 @@ def _callbacks(run: Run, stage: Stage, classifier: keras.Model, history: EpochHi
     best = min((row["val_loss"] for row in history.rows), default=float("inf"))
     saved = BestModel(run.model_path, classifier, best)
     if stage.name == "feature_extraction":
-        saved = BestHead(
-            run.model_path, classifier, best, run.path / "checkpoint" / "best_head.npz"
-        )
+        head = run.path / "checkpoint" / "best_head.npz"
+        saved = BestHead(run.model_path, classifier, best, head)
     callbacks: list = [history, StopOnBadLoss()]
     if config.schedule == "plateau":
         plateau: dict = {"factor": config.reduce_factor, "patience": config.reduce_patience}
@@ -240,9 +239,9 @@ def prepare(
     classes, size, seed = list(data.class_names), config.image_size, config.seed
     choices = size, config.weights, config.dropout, policy, seed
     model = build_model(config.backbone, len(classes), *choices)
-    options = config.cache_gigabytes, config.on_bad_image
-    training = decode_split(data.train, size, *options)
-    validation = decode_split(data.validation, size, *options)
+    options = size, config.cache_gigabytes, config.on_bad_image
+    splits = data.train, data.validation
+    training, validation = (decode_split(split, *options) for split in splits)
     width, height = np.median(photo_sizes(data.train), axis=0).astype(int)
     about = {
         "name": data.name,
@@ -353,9 +352,8 @@ def _fit_both(run: Run, stop, strategy, model: keras.Model, training, validation
     if config.fine_tune_epochs:
         if config.augmentation != "none":
             larger = round(config.image_size * AUGMENTED_SCALE)
-            training = decode_split(
-                training.split, larger, config.cache_gigabytes, config.on_bad_image
-            )
+            options = larger, config.cache_gigabytes, config.on_bad_image
+            training = decode_split(training.split, *options)
         fine_tune(run, model, training, validation, stop, strategy)
     seconds: dict[str, float] = {}
     for row in run.history:
