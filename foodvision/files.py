@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['atomic_write', 'is_unfinished', 'remove_unfinished', 'write_text', 'write_json', 'write_csv', 'read_json',
-           'merge_folder', 'cache_folder']
+           'merge_folder', 'is_writable', 'cache_folder']
 
 # %% ../nbs/appendix/files.ipynb #958ea873
 import csv
@@ -12,8 +12,11 @@ import json
 import os
 import re
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from fastcore.xdg import xdg_cache_home
@@ -116,7 +119,7 @@ def read_json(
     try:
         if path.stat().st_size > _LARGEST_JSON:
             raise ValueError(f"it is larger than {_LARGEST_JSON // 2**20} MiB")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         check(content)
         return content
     except (ValueError, RecursionError) as error:
@@ -136,8 +139,29 @@ def merge_folder(
             os.replace(part, Path(folder) / part.name)
 
 # %% ../nbs/appendix/files.ipynb #844f20dd
+def is_writable(
+    folder: Path,  # It need not exist
+) -> bool:  # Whether files can be written there; nothing is made to find out
+    "Whether a folder can be written, or made"
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+@cache
+def _temporary_cache() -> tempfile.TemporaryDirectory:
+    "One for this process; it is removed when that ends"
+    folder = tempfile.TemporaryDirectory(prefix="foodvision-cache-", ignore_cleanup_errors=True)
+    reason = "there is no cache folder that can be written (it is set by XDG_CACHE_HOME)"
+    print(f"foodvision: {reason}; {folder.name} is used until this ends", file=sys.stderr)
+    return folder
+
+
 def cache_folder(
     name: str,  # What is kept there
 ) -> Path:  # The folder; it is made when something is written
-    "A folder under the user's cache, for what can be made again"
-    return xdg_cache_home() / "foodvision" / name
+    "A folder under the user's cache, or a temporary one, for what can be made again"
+    with suppress(RuntimeError):  # there is no home folder
+        folder = xdg_cache_home() / "foodvision" / name
+        if is_writable(folder):
+            return folder
+    return Path(_temporary_cache().name) / name
