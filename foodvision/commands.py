@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'expand', 'add_option', 'add_settings', 'add_options', 'make_parser', 'fail', 'run_command',
-           'import_tensorflow', 'new_run_folder', 'open_run', 'open_to_answer', 'read_settings', 'choose_run',
-           'describe_training', 'describe_run', 'print_table']
+           'set_environment', 'import_tensorflow', 'new_run_folder', 'open_run', 'open_to_answer', 'read_settings',
+           'choose_run', 'describe_training', 'describe_run', 'print_table']
 
 # %% ../nbs/appendix/commands.ipynb #29db57bb
 import argparse
@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any, Literal, get_origin
 
 from fastcore.docments import docments
+from fastcore.xdg import xdg_cache_home, xdg_config_home
 
 from . import __version__
 from .errors import UserError
+from .files import cache_folder, is_writable
 from .names import displayed, shortened
 from .run import PRETRAINED, Config, Run, require_model
-from .system import discard_output, suppress_output
+from .system import suppress_output
 
 # %% ../nbs/appendix/commands.ipynb #a7c0e201
 def expand(
@@ -149,10 +151,18 @@ def run_command(
     except OSError as error:
         name = f": {error.filename}" if error.filename else ""
         return fail(f"{error.strerror or error}{name}", 1)
-    finally:
-        discard_output()
 
 # %% ../nbs/appendix/commands.ipynb #678aa962
+def set_environment():
+    "Set what TensorFlow, Keras and Matplotlib read from the environment when they are imported"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with suppress(RuntimeError):  # there is no home folder
+        if all(is_writable(home() / "matplotlib") for home in (xdg_config_home, xdg_cache_home)):
+            return
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder("matplotlib")))
+
+
 def import_tensorflow():
     "Import TensorFlow without its messages about the machine"
     with suppress_output():
@@ -208,7 +218,9 @@ def read_settings(
     if not isinstance(settings, dict):
         reason = "it holds no object of names and values"
         raise UserError(f"{path} cannot be read as a recipe: {reason}")
-    return settings
+    return {
+        name: expand(value) if isinstance(value, str) else value for name, value in settings.items()
+    }
 
 # %% ../nbs/appendix/commands.ipynb #6ae879c1
 def choose_run(

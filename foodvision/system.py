@@ -6,6 +6,7 @@
 __all__ = ['lock', 'is_reachable', 'open_streams', 'discard_output', 'suppress_output', 'package_versions']
 
 # %% ../nbs/appendix/system.ipynb #d48f84d3
+import codecs
 import io
 import logging
 import os
@@ -20,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 
 from .errors import UserError
+from .names import displayed
 
 # %% ../nbs/appendix/system.ipynb #44cdff1d
 try:
@@ -120,7 +122,16 @@ def open_streams():
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="foodvision")
+
+
+def _escape(error) -> tuple[str, int]:
+    "What to write for letters that a stream cannot encode, and where to go on"
+    letters = displayed(error.object[error.start : error.end])
+    return letters.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("foodvision", _escape)
 
 
 def discard_output():
