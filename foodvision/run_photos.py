@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from .data import PhotoData, Split
 from .errors import UserError
-from .food101 import load_data, load_for_test
+from .food101 import load_configured, load_for_test
 from .metrics import Predictions, predict_split
 from .predictor import Predictor
 from .run import Run
@@ -38,7 +38,7 @@ def load_as_trained(
     source: str,  # What `load_data` takes
 ) -> PhotoData:
     "Photos, split as the run splits them"
-    return load_data(source, run.config.validation_fraction, run.config.seed)
+    return load_configured(run.config, source)
 
 
 def load_own(

@@ -171,7 +171,7 @@ DECIDED = {  # what a training decides by itself, or its state rests on, each ot
     "given": dict(
         tune_head=False, dropout=0.4, head_learning_rate=0.3, head_weight_decay=0.01, batch_size=32,
         schedule="plateau", reduce_patience=1, reduce_factor=0.5, early_stopping_patience=2, seed=3,
-        policy="mixed_float16", unfreeze_layers=1, augment=False, drop_label_issues="label_issues.csv",
+        policy="mixed_float16", unfreeze_layers=1, augmentation="strong", drop_label_issues="label_issues.csv",
         feature_epochs=9, fine_tune_epochs=9, fine_tune_learning_rate=0.1,
     ),
 }  # fmt: skip
