@@ -45,9 +45,9 @@ def estimate(
 def _print_estimate(config):
     "Print what a training will take, unless it takes a minute or two"
     from foodvision.estimate import estimate as estimate_training
-    from foodvision.food101 import load_data
+    from foodvision.food101 import load_configured
 
-    photos = len(load_data(config.data, config.validation_fraction, config.seed).train)
+    photos = len(load_configured(config).train)
     if photos * (1 + config.fine_tune_epochs) > 5_000:
         print(estimate_training(config), flush=True)
 
@@ -61,10 +61,12 @@ def _evaluate(run, data=None, out_of_distribution=None):
     metrics = evaluate_run(run, data, out_of_distribution=out_of_distribution)
     for note in metrics["data"]["notes"] if data else []:  # `train` prints those of its own photos
         print(f"Note: {note}")
-    for name in ["top_1", "top_5"] if len(run.class_names) > 5 else ["top_1"]:
-        low, high = metrics[name]["interval"]
-        interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
-        print(f"{name.replace('_', '-')}: {metrics[name]['value']:.1%}  ({interval})")
+    measures = {"top-1": "top_1", "top-5": "top_5", "balanced top-1": "balanced_top_1"}
+    for title, name in {**measures, "coarse top-1": "coarse_top_1"}.items():
+        if metrics[name] and (name != "top_5" or len(run.class_names) > 5):
+            low, high = metrics[name]["interval"]
+            interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
+            print(f"{title}: {metrics[name]['value']:.1%}  ({interval})")
     print(f"Report: {Path(metrics['report']) / 'report.html'}")
     if not data and run.model_path.exists():
         write_text(run.path / "README.md", model_card(run))
@@ -307,9 +309,9 @@ def audit(
     print(f"Auditing the labels of {config.data} with {how}", flush=True)
     import_tensorflow()
     from foodvision.audit import audit as audit_data
-    from foodvision.food101 import load_data
+    from foodvision.food101 import load_configured
 
-    data = load_data(config.data, config.validation_fraction, config.seed)
+    data = load_configured(config)
     _print_audit(audit_data(data, config, folder, sure), folder)
 
 

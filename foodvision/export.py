@@ -25,7 +25,7 @@ from .data import PhotoData
 from .errors import UserError
 from .exported import ExportedModel, embed_metadata, require_packages, staged
 from .files import require_utf8, write_json, write_text
-from .food101 import load_data
+from .food101 import load_configured
 from .hub import export_hub, export_metadata, model_card
 from .model import load_model
 from .pipeline import decode_split
@@ -342,8 +342,7 @@ def export_run(
         record = export_hub(run, path)
     else:
         if not isinstance(data, PhotoData):
-            config = run.config
-            data = load_data(data or config.data, config.validation_fraction, config.seed)
+            data = load_configured(run.config, data or "")
         record = _export_file(run, path, format, quantize, data, photos, limits or {})
     write_text(run.path / "README.md", model_card(run))
     return record

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['find_food101', 'load_extracted', 'prepare_food101', 'RecordSource', 'load_records', 'load_food101', 'load_sample',
-           'load_data', 'load_for_test']
+           'load_data', 'load_configured', 'load_for_test']
 
 # %% ../nbs/02_food101.ipynb #057c6876
 import json
@@ -31,6 +31,7 @@ from .errors import UserError
 from .files import write_json
 from .folders import describe_skipped, list_folder
 from .names import some_of
+from .run import Config
 from .system import is_reachable
 
 # %% ../nbs/02_food101.ipynb #652839ca
@@ -281,6 +282,14 @@ def load_data(
     if _has_food101(directory):
         return load_food101(directory, validation_fraction, seed, missing)
     return load_folder(directory, validation_fraction, seed=seed)
+
+# %% ../nbs/02_food101.ipynb #1810aa98
+def load_configured(
+    config: Config,  # Its settings say how the photos are split
+    source: str | Path = "",  # What `load_data` takes; the data of the configuration if not given
+) -> PhotoData:  # Three splits, class names, and notes
+    "The data of a training; raises `UserError` for what cannot be loaded or learnt from"
+    return load_data(source or config.data, config.validation_fraction, config.seed)
 
 # %% ../nbs/02_food101.ipynb #7a5b5ebb
 def load_for_test(

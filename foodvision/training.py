@@ -31,9 +31,9 @@ from .data import photo_sizes
 from .errors import UserError
 from .features import FrozenModel, SingleProcess, backbone_features, compute_threads
 from .files import atomic_write
-from .food101 import load_data
+from .food101 import load_configured
 from .label_issues import drop_label_issues
-from .linear_head import head_batch_size, tune_head
+from .linear_head import class_weights, head_batch_size, tune_head
 from foodvision.model import (
     adapt_normalization,
     build_model,
@@ -56,7 +56,7 @@ from .resume import load_checkpoint, remove_checkpoints
 from .resume_checks import check_unchanged, explain_file_errors, open_to_resume
 from .run import Config, Run, check_free
 from .system import lock
-from .preprocessing import Augmentation
+from .preprocessing import AUGMENTATIONS, Augmentation
 
 # %% ../nbs/11_training.ipynb #062be9e0
 class Strategy(SingleProcess):
@@ -113,7 +113,7 @@ class Stage:
     epochs: int  # At most
     optimizer: keras.optimizers.Optimizer  # From `stage_optimizer`
     seed: int  # Fixes the order and the augmentation
-    augment: bool | Augmentation = False  # Random crop, flip and colour
+    augmentation: Augmentation | None = None  # How training photos are changed; `None`: not at all
     label_smoothing: float = 0.0  # Share of each label spread evenly over all classes
 
     @property
@@ -161,7 +161,9 @@ def fit_stage(
     rows = [row for row in rows if row["stage"] != stage.name]
     history = EpochHistory(run.path / "history.json", stage.name, steps, rows)
     model, first = strategy.distribute(stage.model), history.first_epoch
-    jit, loss = bool(device_summary()["accelerators"]), cross_entropy(stage.label_smoothing)
+    labels, jit = stage.training.labels, bool(device_summary()["accelerators"])
+    weights = class_weights(config.class_weights, labels, len(run.info["class_names"]))
+    loss = cross_entropy(stage.label_smoothing, weights)
     options = {"metrics": ["accuracy"], "jit_compile": "auto" if jit else False}
     model.compile(stage.optimizer, loss, auto_scale_loss=False, **options)
     callbacks = [*strategy.callbacks(stop), *_callbacks(run, stage, classifier, history)]
@@ -174,7 +176,9 @@ def fit_stage(
     resumable = Resumable(callbacks, model, checkpoint, epochs, logs, stop)
     epoch, step, shard = resumable.epoch - first, resumable.step, strategy.shard
     size, seed, progress.done = config.image_size, stage.seed, epoch * steps + step
-    batches = training_batches(stage.training, n, seed, size, stage.augment, epoch, step, shard)
+    batches = training_batches(
+        stage.training, n, seed, size, stage.augmentation, epoch, step, shard
+    )
     even = strategy.even_batch(len(stage.validation), n)
     validation = evaluation_batches(stage.validation, even, shard)
     options = {"initial_epoch": resumable.epoch, "epochs": resumable.epochs, "shuffle": False}
@@ -232,7 +236,7 @@ def prepare(
 ) -> tuple[keras.Model, DecodedSplit, DecodedSplit, dict]:  # Training, validation, facts
     "Everything that a training needs; raises `UserError` if a photo or a setting is wrong"
     make_reproducible(config.seed, config.deterministic)
-    whole = load_data(config.data, config.validation_fraction, config.seed)
+    whole = load_configured(config)
     data = drop_label_issues(whole, label_issues) if label_issues else whole
     classes, size, seed = list(data.class_names), config.image_size, config.seed
     choices = size, config.weights, config.dropout, policy, seed
@@ -314,10 +318,10 @@ def fine_tune(
     multipliers = learning_rate_multipliers(fine_tuned, config.fine_tune_first_layer_multiplier)
     rate, decay = config.fine_tune_learning_rate, config.fine_tune_weight_decay
     optimizer = stage_optimizer(config, rate, decay, steps, run.info["policy"], multipliers)
-    augment = config.augment and Augmentation(config.crop_area, config.color_shift)
+    augmentation = AUGMENTATIONS[config.augmentation]
     splits, batch = (training, validation), config.batch_size
     stage = Stage("fine_tuning", fine_tuned, *splits, batch, epochs, optimizer, config.seed + 1)
-    stage = replace(stage, augment=augment, label_smoothing=config.label_smoothing)
+    stage = replace(stage, augmentation=augmentation, label_smoothing=config.label_smoothing)
     fit_stage(run, stage, model, stop, strategy)
 
 # %% ../nbs/11_training.ipynb #5c1e0a23
@@ -347,7 +351,7 @@ def _fit_both(run: Run, stop, strategy, model: keras.Model, training, validation
     config = run.config
     extract_features(run, model, training, validation, stop, strategy)
     if config.fine_tune_epochs:
-        if config.augment:
+        if config.augmentation != "none":
             larger = round(config.image_size * AUGMENTED_SCALE)
             training = decode_split(
                 training.split, larger, config.cache_gigabytes, config.on_bad_image
