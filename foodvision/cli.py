@@ -273,13 +273,14 @@ def info(
 def check_data(
     data: str,  # A folder of photos, `sample` or `food101`
     out: str = "data-check",  # Folder for the table and the picture of what was found
+    class_level: int = 0,  # How deep class folders are in folders; 0 for those that hold photos
 ):
     "Decode every photo and list what is broken, odd or there twice; exit code 1 if anything was found."
     from foodvision.check import check_data as check
     from foodvision.check import summarise
     from foodvision.food101 import load_data
 
-    photos = load_data(data)
+    photos = load_data(data, class_level=class_level)
     print(f"Checking {photos}", flush=True)
     findings = check(photos, out)
     for finding in findings[:20]:

@@ -59,6 +59,7 @@ class Config(CheckedSettings):
     "Every choice of a run; saved in its folder as part of `config.json`"
 
     data: str = "sample"  # `sample` (drawn by the package), `food101`, or a folder of photos
+    class_level: int = 0  # How deep class folders are in folders; 0 for those that hold photos
     validation_fraction: float = 0.15  # Share of the training photos held out to make choices on
     image_size: int = 224  # Side in pixels of the square that every photo is resized to
     backbone: str = "EfficientNetB0"  # From Keras Applications, `EfficientNetLite0`, or a file
@@ -92,6 +93,7 @@ class Config(CheckedSettings):
 
 # %% ../nbs/00_run.ipynb #ca538145
 _BOUNDS = [  # fields, lowest, highest
+    ("class_level", 0, 20),
     ("validation_fraction", 0.01, 0.5),
     ("image_size", 32, 1024),
     ("dropout", 0, 0.9),
