@@ -49,7 +49,7 @@ def find_food101(
 def _read_list(path: Path) -> dict:
     "The ids of each class as `meta/train.json` or `meta/test.json` lists them"
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         why = f"{error.strerror}. Extract the archive again."
         raise UserError(f"{path} cannot be read: {why}") from None
