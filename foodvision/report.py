@@ -58,7 +58,7 @@ def measure_accuracy(
     predictions: Predictions,  # Of the photos to measure on
     temperature: float = 1.0,  # Divides the logits
     groups: list[str] | None = None,  # The coarse class of each class, if there are any
-) -> dict:  # `photos`, `classes`, `top_1`, `top_5`, `balanced_top_1`, `coarse_top_1`, `loss`, `loss_calibrated`, `macro_f1`, `per_class`, `most_confused`, `top_losses`
+) -> dict:  # Counts, top-1, top-5, balanced and coarse top-1, losses, macro F1, classes, mistakes
     "What was predicted correctly and what was not, as JSON can hold it"
     n, per_class = len(predictions), per_class_report(predictions)
     loss = {
