@@ -53,7 +53,7 @@ from foodvision.pipeline import (
 from .precision import choose_policy, device_summary, make_reproducible
 from .resume import Checkpoint, GracefulShutdown, Resumable, StageEpochs
 from .resume import load_checkpoint, remove_checkpoints
-from .resume_checks import check_unchanged, explain_file_errors, open_to_resume
+from .resume_checks import check_unchanged, explain_failures, open_to_resume
 from .run import Config, Run, check_free
 from .system import lock
 from .preprocessing import AUGMENTATIONS, Augmentation
@@ -64,6 +64,7 @@ class Strategy(SingleProcess):
 
     devices = 1  # of this process, which share each batch
     options = ""  # of the command that resumes such a training
+    lost: tuple = ()  # kinds of errors that come from the loss of another process
 
     def open(self, directory: Path, resume: bool) -> AbstractContextManager[Path]:  # Of the run
         "A context that gives the folder to write to; a failure inside it ends all processes"
@@ -384,7 +385,7 @@ def train(
         if not run:
             check_free(folder, overwrite)
         run, *parts = _begin(run, config, folder, overwrite, accept_changes, strategy)
-        with strategy.graceful_shutdown(message) as stop, explain_file_errors(run):
+        with strategy.graceful_shutdown(message) as stop, explain_failures(run, strategy.lost):
             run.record(distribution={"devices": strategy.devices, "workers": strategy.count})
             _fit_both(run, stop, strategy, *parts)
         remove_checkpoints(run.path / "checkpoint")
