@@ -147,7 +147,9 @@ def run_command(
         return 141
     except Exception as error:
         if is_out_of_memory(error):
-            advice = "End other programs, or use a smaller batch_size, image_size or cache_gigabytes"
+            advice = (
+                "End other programs, or use a smaller batch_size, image_size or cache_gigabytes"
+            )
             return fail(f"not enough memory. {advice}.", 1)
         if not isinstance(error, OSError):
             raise

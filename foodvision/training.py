@@ -50,7 +50,8 @@ from foodvision.pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from .precision import choose_policy, device_summary, make_reproducible
+from .precision import choose_policy, device_summary
+from .precision import make_reproducible, require_tensorflow
 from .resume import Checkpoint, GracefulShutdown, Resumable, StageEpochs
 from .resume import load_checkpoint, remove_checkpoints
 from .resume_checks import check_unchanged, explain_failures, open_to_resume
@@ -236,6 +237,7 @@ def prepare(
     label_issues: Path | None = None,  # A table of training photos to leave out
 ) -> tuple[keras.Model, DecodedSplit, DecodedSplit, dict]:  # Training, validation, facts
     "Everything that a training needs; raises `UserError` if a photo or a setting is wrong"
+    require_tensorflow()
     make_reproducible(config.seed, config.deterministic)
     whole = load_configured(config)
     data = drop_label_issues(whole, label_issues) if label_issues else whole
