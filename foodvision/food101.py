@@ -177,8 +177,8 @@ class RecordSource:
     def path(
         self,
         key,  # A photo
-    ) -> None:  # A record has no file of its own
-        "None"
+    ) -> None:  # In place of a path
+        "No path: a record has no file of its own"
         return None
 
     def read(
