@@ -48,7 +48,7 @@ def add_option(
         return parser.add_argument(name, help=_help(text), nargs=counts.get(kind))
     if default is None:
         return parser.add_argument(name, help=_help(text), nargs="?")
-    flag = "--" + name.replace("_", "-")
+    flag = "--" + name.rstrip("_").replace("_", "-")  # `in_` is the option --in
     if kind is bool:
         action = argparse.BooleanOptionalAction if default else "store_true"
         return parser.add_argument(flag, action=action, default=default, help=_help(text))
@@ -56,7 +56,7 @@ def add_option(
         lists: dict = {"action": "append", "default": [], "metavar": "STR"}
         return parser.add_argument(flag, help=_help(text), **lists)
     shown = {"metavar": kind.__name__.upper(), "help": _help(text, default)}
-    return parser.add_argument(flag, type=kind, default=default, **shown)
+    return parser.add_argument(flag, dest=name, type=kind, default=default, **shown)
 
 # %% ../nbs/appendix/commands.ipynb #8c41a24a
 def add_settings(
