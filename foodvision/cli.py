@@ -7,8 +7,6 @@ __all__ = ['COMMANDS', 'estimate', 'train', 'evaluate', 'predict', 'embed', 'sim
            'audit', 'bench', 'main']
 
 # %% ../nbs/18_cli.ipynb #47a2258f
-import io
-import os
 import subprocess
 import sys
 from importlib.resources import files
@@ -24,11 +22,12 @@ from foodvision.commands import (
     open_to_answer,
     print_table,
     run_command,
+    set_environment,
 )
 from .errors import UserError
 from .files import write_text
 from .run import Config, Run, check_free, require_model
-from .system import package_versions
+from .system import discard_output, open_streams, package_versions
 
 # %% ../nbs/18_cli.ipynb #5474297b
 def estimate(
@@ -46,9 +45,9 @@ def estimate(
 def _print_estimate(config):
     "Print what a training will take, unless it takes a minute or two"
     from foodvision.estimate import estimate as estimate_training
-    from foodvision.food101 import load_data
+    from foodvision.food101 import load_configured
 
-    photos = len(load_data(config.data, config.validation_fraction, config.seed).train)
+    photos = len(load_configured(config).train)
     if photos * (1 + config.fine_tune_epochs) > 5_000:
         print(estimate_training(config), flush=True)
 
@@ -62,10 +61,12 @@ def _evaluate(run, data=None, out_of_distribution=None):
     metrics = evaluate_run(run, data, out_of_distribution=out_of_distribution)
     for note in metrics["data"]["notes"] if data else []:  # `train` prints those of its own photos
         print(f"Note: {note}")
-    for name in ["top_1", "top_5"] if len(run.class_names) > 5 else ["top_1"]:
-        low, high = metrics[name]["interval"]
-        interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
-        print(f"{name.replace('_', '-')}: {metrics[name]['value']:.1%}  ({interval})")
+    measures = {"top-1": "top_1", "top-5": "top_5", "balanced top-1": "balanced_top_1"}
+    for title, name in {**measures, "coarse top-1": "coarse_top_1"}.items():
+        if metrics[name] and (name != "top_5" or len(run.class_names) > 5):
+            low, high = metrics[name]["interval"]
+            interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
+            print(f"{title}: {metrics[name]['value']:.1%}  ({interval})")
     print(f"Report: {Path(metrics['report']) / 'report.html'}")
     if not data and run.model_path.exists():
         write_text(run.path / "README.md", model_card(run))
@@ -151,7 +152,7 @@ def _print_end(run, evaluate):
 # %% ../nbs/18_cli.ipynb #aec4de6a
 def evaluate(
     run: str,  # A run folder, or `food101`
-    data: str = "",  # Other photos to measure on: a folder, all of it, or `sample` or `food101`; the run's own if not given
+    data: str = "",  # Other photos to measure on: a folder or a table, all of it, or `sample` or `food101`; the run's own if not given
     out_of_distribution: str = "",  # Folder with photos of other things, to measure "not sure" on; drawn pictures if not given
 ):
     "Measure a run's model on the test photos and write its report."
@@ -318,15 +319,16 @@ def info(
 
 # %% ../nbs/18_cli.ipynb #2eeff97e
 def check_data(
-    data: str,  # A folder of photos, `sample` or `food101`
+    data: str,  # A folder of photos, a table of photos and labels, `sample` or `food101`
     out: str = "data-check",  # Folder for the table and the picture of what was found
+    class_level: int = 0,  # How deep class folders are in folders; 0 for those that hold photos
 ):
     "Decode every photo and list what is broken, odd or there twice; exit code 1 if anything was found."
     from foodvision.check import check_data as check
     from foodvision.check import summarise
     from foodvision.food101 import load_data
 
-    photos = load_data(data)
+    photos = load_data(data, class_level=class_level, on_bad_image="skip")
     print(f"Checking {photos}", flush=True)
     findings = check(photos, out)
     for finding in findings[:20]:
@@ -356,9 +358,9 @@ def audit(
     print(f"Auditing the labels of {config.data} with {how}", flush=True)
     import_tensorflow()
     from foodvision.audit import audit as audit_data
-    from foodvision.food101 import load_data
+    from foodvision.food101 import load_configured
 
-    data = load_data(config.data, config.validation_fraction, config.seed)
+    data = load_configured(config)
     _print_audit(audit_data(data, config, folder, sure), folder)
 
 
@@ -405,9 +407,11 @@ def main(
     | None = None,  # Words after `foodvision`; by default those of the command line
 ) -> int:  # Exit code: 0 done, 1 the work failed, 2 the call was wrong
     "Run a command; the entry point `foodvision`"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it at its import
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that lack some letters
+    open_streams()
     description = "Train, measure and use an image classifier."
-    options = vars(make_parser("foodvision", description, COMMANDS).parse_args(arguments))
-    return run_command(COMMANDS[options.pop("command")], options)
+    try:
+        options = vars(make_parser("foodvision", description, COMMANDS).parse_args(arguments))
+        set_environment()
+        return run_command(COMMANDS[options.pop("command")], options)
+    finally:
+        discard_output()
