@@ -343,8 +343,7 @@ def check_data(
 
 # %% ../nbs/18_cli.ipynb #68f111d7
 def audit(
-    run: str
-    | None = None,  # A run folder: its data is audited, with its backbone at its image size
+    run: str | None = None,  # A run folder: its data, with its backbone at its image size
     out: str = "",  # Folder for audit.csv and audit.html; audit in the run, or label-audit, if not given
     sure: float = 0.9,  # Propose to leave a photo out from this confidence that its label is wrong, 0.5 to 1
     **settings: Config,  # Without a run: the data, the backbone to compare its photos by, the image size
@@ -403,8 +402,7 @@ COMMANDS = {function.__name__.replace("_", "-"): function for function in _FUNCT
 
 
 def main(
-    arguments: list[str]
-    | None = None,  # Words after `foodvision`; by default those of the command line
+    arguments: list[str] | None = None,  # Words after `foodvision`; else the command line's
 ) -> int:  # Exit code: 0 done, 1 the work failed, 2 the call was wrong
     "Run a command; the entry point `foodvision`"
     open_streams()

@@ -250,9 +250,7 @@ class Classifier(Ranker):
     @classmethod
     def load(
         cls,
-        run: Run
-        | str
-        | Path,  # A finished run that has been evaluated, a compact one, or `food101`
+        run: Run | str | Path,  # An evaluated run, a compact one, or `food101`
     ) -> "Classifier":
         "Read a run's model; says so if it is not calibrated; raises `UserError` without a model"
         run = run if isinstance(run, Run) else Run.open(run)
