@@ -218,8 +218,7 @@ def is_sure(
     logits: np.ndarray,  # (n, classes)
     temperature: float,  # The fitted temperature
     threshold: dict,  # From `fit_threshold`
-    similarity: np.ndarray
-    | None = None,  # (n,) from `feature_similarity`; else probabilities decide
+    similarity: np.ndarray | None = None,  # (n,) `feature_similarity`; else probabilities decide
 ) -> np.ndarray:  # (n,) bool
     "Whether to give each answer, or to say 'not sure' instead"
     score, scale = deciding_score(threshold, similarity), threshold.get("scale")
