@@ -164,9 +164,7 @@ def _copies(data: PhotoData, rows: dict) -> list[Finding]:
 # %% ../nbs/appendix/check.ipynb #54c29ec3
 def check_data(
     data: PhotoData,  # What a loader returned
-    directory: str
-    | Path
-    | None = None,  # For `findings.csv` and `findings.png`; None writes nothing
+    directory: str | Path | None = None,  # For `findings.csv` and `.png`; None writes nothing
     progress: bool = True,  # Show a progress bar in a terminal
 ) -> list[Finding]:  # By kind in the order of `KINDS`, then by split and name; empty if all is well
     "Decode every photo in parallel and find what is broken, odd or duplicate"
