@@ -32,7 +32,7 @@ from foodvision.calibration import (
 )
 from .data import PhotoData, Split, photo_sizes
 from .errors import UserError
-from .files import merge_folder, write_csv, write_json, write_text
+from .files import is_writable, merge_folder, write_csv, write_json, write_text
 from foodvision.metrics import (
     MANY_CLASSES,
     MOST_CLASSES,
@@ -253,6 +253,10 @@ def report_folder(
     folder = Path(folder or home / name)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; a report needs a folder. Choose another name.")
+    if not is_writable(folder):
+        raise UserError(
+            f"{folder} cannot be written. Say where the report shall go: --out FOLDER", 1
+        )
     there = [name for name in FILES if (folder / name).exists()]
     if any((folder / name).is_dir() for name in there) or (there and not is_report(folder)):
         raise UserError(
