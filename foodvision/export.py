@@ -24,8 +24,8 @@ from .calibration import require_calibration
 from .data import PhotoData
 from .errors import UserError
 from .exported import ExportedModel, embed_metadata, require_packages, staged
-from .files import write_json, write_text
-from .food101 import load_data
+from .files import optional, require_utf8, write_json, write_text
+from .food101 import load_configured
 from .hub import export_hub, export_metadata, model_card
 from .model import load_model
 from .pipeline import decode_split
@@ -241,7 +241,7 @@ def _check_call(run: Run, format: str, quantize: str, out: str | Path | None) ->
     if format == "onnx":
         require_packages("The format onnx", *_ONNX_PACKAGES)
     name = f"{format}-{quantize}" if quantize else format
-    folder = Path(out) if out else run.path / "exports"
+    folder = require_utf8(Path(out) if out else run.path / "exports")
     path = folder if format == "hub" and out else folder / f"{name}{FORMATS[format]}"
     written = [path] if format == "hub" else [path, path.with_name(f"{path.stem}.json")]
     for there in filter(Path.exists, written if out else []):
@@ -341,10 +341,10 @@ def export_run(
         record = export_hub(run, path)
     else:
         if not isinstance(data, PhotoData):
-            config = run.config
-            data = load_data(data or config.data, config.validation_fraction, config.seed)
+            data = load_configured(run.config, data or "")
         record = _export_file(run, path, format, quantize, data, photos, limits or {})
-    write_text(run.path / "README.md", model_card(run))
+    with optional("the model card"):
+        write_text(run.path / "README.md", model_card(run))
     return record
 
 # %% ../nbs/16_export.ipynb #93da312f

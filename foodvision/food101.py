@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['find_food101', 'load_extracted', 'prepare_food101', 'RecordSource', 'load_records', 'load_food101', 'load_sample',
-           'load_data', 'load_for_test']
+           'load_data', 'load_configured', 'load_for_test']
 
 # %% ../nbs/02_food101.ipynb #057c6876
 import json
 import sys
-from collections import Counter
 from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +28,11 @@ from foodvision.data import (
 from .drawing import sample_directory
 from .errors import UserError
 from .files import write_json
-from .folders import describe_skipped, list_folder
+from .folders import describe_skipped, read_folder
 from .names import some_of
+from .run import Config
 from .system import is_reachable
+from .tables import is_table, load_table, load_test_table
 
 # %% ../nbs/02_food101.ipynb #652839ca
 def find_food101(
@@ -48,7 +49,7 @@ def find_food101(
 def _read_list(path: Path) -> dict:
     "The ids of each class as `meta/train.json` or `meta/test.json` lists them"
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         why = f"{error.strerror}. Extract the archive again."
         raise UserError(f"{path} cannot be read: {why}") from None
@@ -95,17 +96,15 @@ def load_extracted(
 ) -> PhotoData:  # The official test split is `test`
     "An extracted Food101"
     listed = {part: _read_list(root / "meta" / f"{part}.json") for part in ("train", "test")}
-    skipped: Counter = Counter()
+    tree = read_folder(root / "images")
     present = {
-        name: {f"{name}/{photo}" for photo in list_folder(root / "images" / name, skipped)[1]}
-        for name in list_folder(root / "images", skipped)[0]
+        name: {f"{name}/{photo}" for photo in folder.photos}
+        for name, folder in tree.folders.items()
     }
     found: dict[str, dict] = {}
     for part, classes in listed.items():
         found[part] = {
-            name: sorted(
-                i.split("/")[-1] + ".jpg" for i in ids if f"{i}.jpg" in present.get(name, ())
-            )
+            name: sorted(f"images/{i}.jpg" for i in ids if f"{i}.jpg" in present.get(name, ()))
             for name, ids in classes.items()
         }
         if not any(found[part].values()):
@@ -113,9 +112,9 @@ def load_extracted(
             raise UserError(f"{root}/images has {none}; is that of another data set?")
     class_names = sorted(name for name, photos in found["train"].items() if photos)
     notes = _differences(root, listed, found, class_names, present, missing)
-    notes += filter(None, [describe_skipped(skipped)])
+    notes += filter(None, [describe_skipped(tree.all_skipped)])
     source = FileSource(root)
-    learn, test = (make_split(found[part], class_names, source, "images/") for part in found)
+    learn, test = (make_split(found[part], class_names, source) for part in found)
     return split_validation("food101", class_names, learn, test, validation_fraction, seed, notes)
 
 # %% ../nbs/02_food101.ipynb #773f7cf7
@@ -178,8 +177,8 @@ class RecordSource:
     def path(
         self,
         key,  # A photo
-    ) -> None:  # A record has no file of its own
-        "None"
+    ) -> None:  # In place of a path
+        "No path: a record has no file of its own"
         return None
 
     def read(
@@ -225,9 +224,7 @@ def load_records(
 
 # %% ../nbs/02_food101.ipynb #f1650d5f
 def load_food101(
-    data_dir: str
-    | Path
-    | None = None,  # TFDS' folder (None: its default), or an extracted `food-101` or its parent
+    data_dir: str | Path | None = None,  # TFDS' folder, or `food-101`, extracted, or its parent
     validation_fraction: float = 0.15,  # Share of each class's training photos held out for choices, up to 0.5
     seed: int = 42,  # Decides which photos are held out
     missing: str = "allow",  # Photos listed but absent in an extracted folder: `allow` counts them, `error` refuses
@@ -255,7 +252,7 @@ def _directory(source) -> Path:
     "The folder that `source` names; raises `UserError` if there is none"
     directory = Path(source).expanduser()
     if not directory.exists():
-        choices = "Data is `sample`, `food101` or a folder of photos."
+        choices = "Data is `sample`, `food101` or a folder or table of photos."
         raise UserError(f"No such folder: {source}. {choices}")
     return directory
 
@@ -266,13 +263,16 @@ def _has_food101(directory: Path) -> bool:
 
 # %% ../nbs/02_food101.ipynb #098b1b1a
 def load_data(
-    source: str
-    | Path,  # `sample`, `food101`, a folder of photos, an extracted `food-101`, or TFDS' data folder
+    source,  # `sample`, `food101`, a folder of photos, an extracted `food-101`, TFDS' data folder, or what `load_table` takes
     validation_fraction: float = 0.15,  # Share of each class's training photos held out for choices, up to 0.5
     seed: int = 42,  # Decides which photos are held out
     missing: str = "allow",  # Food101 photos listed but absent: `allow` counts them, `error` refuses
+    class_level: int = 0,  # How deep a folder's class folders are; 0 for those that hold photos
+    on_bad_image: str = "fail",  # Rows of a table that cannot be used: `fail` refuses them, `skip` notes them
 ) -> PhotoData:  # Three splits, class names, and notes
     "The data that `source` names; raises `UserError` for what cannot be loaded or learnt from"
+    if is_table(source):
+        return load_table(source, validation_fraction, seed=seed, on_bad_image=on_bad_image)
     if source == "sample":
         return load_sample(validation_fraction, seed)
     if source == "food101":
@@ -280,16 +280,31 @@ def load_data(
     directory = _directory(source)
     if _has_food101(directory):
         return load_food101(directory, validation_fraction, seed, missing)
-    return load_folder(directory, validation_fraction, seed=seed)
+    return load_folder(directory, validation_fraction, seed=seed, class_level=class_level)
+
+# %% ../nbs/02_food101.ipynb #1810aa98
+def load_configured(
+    config: Config,  # Its settings say how the photos are split
+    source: str | Path = "",  # What `load_data` takes; the data of the configuration if not given
+) -> PhotoData:  # Three splits, class names, and notes
+    "The data of a training; raises `UserError` for what cannot be loaded or learnt from"
+    settings = config.validation_fraction, config.seed, "allow", config.class_level
+    return load_data(source or config.data, *settings, on_bad_image=config.on_bad_image)
 
 # %% ../nbs/02_food101.ipynb #7a5b5ebb
 def load_for_test(
     source: str | Path,  # What `load_data` takes, or a folder that has `test/<class>/…` alone
     class_names: list,  # The classes of the run to measure
+    class_level: int = 0,  # How deep a folder's class folders are; 0 for those that hold photos
+    on_bad_image: str = "fail",  # Rows of a table that cannot be used: `fail` refuses them, `skip` notes them
 ) -> PhotoData:  # The photos to measure on are its `test`; a folder's other splits are empty
     "Photos to measure a run on; raises `UserError` for a class that is not in `class_names`"
-    official = source in ("sample", "food101") or _has_food101(_directory(source))
-    data = load_data(source) if official else load_test_folder(source)
+    if is_table(source):
+        data = load_test_table(source, on_bad_image)
+    elif source in ("sample", "food101") or _has_food101(_directory(source)):
+        data = load_data(source)
+    else:
+        data = load_test_folder(source, class_level)
     if unknown := [name for name in data.class_names if name not in set(class_names)]:
         ways = f"Remove them, or rename them to classes it knows: {some_of(class_names)}"
         problem = f"has classes that the run does not know: {some_of(unknown)}"

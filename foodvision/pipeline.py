@@ -23,9 +23,9 @@ from tqdm.contrib.concurrent import thread_map
 
 from .data import Split
 from foodvision.preprocessing import (
-    DEFAULT_AUGMENTATION,
     Augmentation,
     BadImage,
+    LIGHT,
     augment_image,
     decode_image,
 )
@@ -226,15 +226,15 @@ def shuffled_batches(
     return tf.data.Dataset.range(first_step, 2**60 // size).map(indices)
 
 # %% ../nbs/04_pipeline.ipynb #3e2e6972
-def _photos(decoded, shard, image_size=None, seed=None, strength=None):
+def _photos(decoded, shard, image_size=None, seed=None, augmentation=None):
     "A function for `Dataset.map`: index, global position and weight to photo, label and weight if sharded"
     images, labels = _share(decoded.images), _share(decoded.labels)
 
     def photo(index, position, weight):
         image = tf.gather(images, index)
-        if strength:
+        if augmentation:
             pair = tf.stack([tf.constant(seed, tf.int64), position])
-            image = augment_image(image, image_size, pair, strength)
+            image = augment_image(image, image_size, pair, augmentation)
         label = tf.gather(labels, index)
         return (image, label, weight) if shard[1] > 1 else (image, label)
 
@@ -246,7 +246,7 @@ def training_batches(
     batch_size: int,  # Photos a step; fewer if there are not so many
     seed: int,  # Fixes the order and the augmentation
     image_size: int,  # Side of the squares that come out, in pixels
-    augment: bool | Augmentation = True,  # Crop, flip and recolour, as usual or as strongly as said
+    augmentation: Augmentation | None = LIGHT,  # How photos are changed; `None`: not at all
     epoch: int = 0,  # Where to begin: epochs done
     step: int = 0,  # Where to begin: steps done in this epoch
     shard: tuple[int, int] = (0, 1),  # Which of how many shards of each batch
@@ -255,15 +255,14 @@ def training_batches(
 
     With shards there is a third tensor, float32 (b,): 0 for padding. Raises `UserError` if the sizes do not fit.
     """
-    if decoded.size < image_size or (not augment and decoded.size != image_size):
-        sizes = f"{'at least' if augment else 'exactly'} {image_size}"
+    if decoded.size < image_size or (not augmentation and decoded.size != image_size):
+        sizes = f"{'at least' if augmentation else 'exactly'} {image_size}"
         message = f"The photos are decoded to {decoded.size} pixels; {sizes} is needed here"
-        raise UserError(message if augment else f"{message}, as nothing is cropped")
+        raise UserError(message if augmentation else f"{message}, as nothing is cropped")
     first_step = epoch * steps_per_epoch(len(decoded), batch_size) + step
     batches = shuffled_batches(len(decoded), batch_size, seed, first_step, shard)
-    strength = DEFAULT_AUGMENTATION if augment is True else augment
-    photo = _photos(decoded, shard, image_size, seed, strength)
-    if not augment:  # all photos of a batch at once
+    photo = _photos(decoded, shard, image_size, seed, augmentation)
+    if not augmentation:  # all photos of a batch at once
         return _prefetched(batches.map(photo, num_parallel_calls=num_cpus()))
     photos = batches.unbatch().map(photo, num_parallel_calls=num_cpus())
     size = batches.element_spec[0].shape[0]

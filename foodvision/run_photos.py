@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from .data import PhotoData, Split
 from .errors import UserError
-from .food101 import load_data, load_for_test
+from .food101 import load_configured, load_for_test
 from .metrics import Predictions, predict_split
 from .predictor import Predictor
 from .run import Run
@@ -37,7 +37,7 @@ def load_as_trained(
     source: str,  # What `load_data` takes
 ) -> PhotoData:
     "Photos, split as the run splits them"
-    return load_data(source, run.config.validation_fraction, run.config.seed)
+    return load_configured(run.config, source)
 
 
 def load_own(
@@ -80,7 +80,8 @@ def _load(run, source):
             return data
     except UserError:
         pass  # what cannot be split may still do as a test
-    return load_for_test(source, run.class_names)
+    options = run.config.class_level, run.config.on_bad_image
+    return load_for_test(source, run.class_names, *options)
 
 # %% ../nbs/appendix/run_photos.ipynb #2705774b
 def split_of(

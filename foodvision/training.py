@@ -31,9 +31,9 @@ from .data import photo_sizes
 from .errors import UserError
 from .features import FrozenModel, SingleProcess, backbone_features, compute_threads
 from .files import atomic_write
-from .food101 import load_data
+from .food101 import load_configured
 from .label_issues import drop_label_issues
-from .linear_head import head_batch_size, tune_head
+from .linear_head import class_weights, head_batch_size, tune_head
 from foodvision.model import (
     adapt_normalization,
     build_model,
@@ -50,13 +50,14 @@ from foodvision.pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from .precision import choose_policy, device_summary, make_reproducible
+from .precision import choose_policy, device_summary
+from .precision import make_reproducible, require_tensorflow
 from .resume import Checkpoint, GracefulShutdown, Resumable, StageEpochs
 from .resume import load_checkpoint, remove_checkpoints
-from .resume_checks import check_unchanged, explain_file_errors, open_to_resume
+from .resume_checks import check_unchanged, explain_failures, open_to_resume
 from .run import Config, Run, check_free
 from .system import lock
-from .preprocessing import Augmentation
+from .preprocessing import AUGMENTATIONS, Augmentation
 
 # %% ../nbs/11_training.ipynb #062be9e0
 class Strategy(SingleProcess):
@@ -64,6 +65,7 @@ class Strategy(SingleProcess):
 
     devices = 1  # of this process, which share each batch
     options = ""  # of the command that resumes such a training
+    lost: tuple = ()  # kinds of errors that come from the loss of another process
 
     def open(self, directory: Path, resume: bool) -> AbstractContextManager[Path]:  # Of the run
         "A context that gives the folder to write to; a failure inside it ends all processes"
@@ -113,7 +115,7 @@ class Stage:
     epochs: int  # At most
     optimizer: keras.optimizers.Optimizer  # From `stage_optimizer`
     seed: int  # Fixes the order and the augmentation
-    augment: bool | Augmentation = False  # Random crop, flip and colour
+    augmentation: Augmentation | None = None  # How training photos are changed; `None`: not at all
     label_smoothing: float = 0.0  # Share of each label spread evenly over all classes
 
     @property
@@ -128,9 +130,8 @@ def _callbacks(run: Run, stage: Stage, classifier: keras.Model, history: EpochHi
     best = min((row["val_loss"] for row in history.rows), default=float("inf"))
     saved = BestModel(run.model_path, classifier, best)
     if stage.name == "feature_extraction":
-        saved = BestHead(
-            run.model_path, classifier, best, run.path / "checkpoint" / "best_head.npz"
-        )
+        head = run.path / "checkpoint" / "best_head.npz"
+        saved = BestHead(run.model_path, classifier, best, head)
     callbacks: list = [history, StopOnBadLoss()]
     if config.schedule == "plateau":
         plateau: dict = {"factor": config.reduce_factor, "patience": config.reduce_patience}
@@ -161,9 +162,10 @@ def fit_stage(
     rows = [row for row in rows if row["stage"] != stage.name]
     history = EpochHistory(run.path / "history.json", stage.name, steps, rows)
     model, first = strategy.distribute(stage.model), history.first_epoch
-    jit, loss = bool(device_summary()["accelerators"]), cross_entropy(stage.label_smoothing)
-    options = {"metrics": ["accuracy"], "jit_compile": "auto" if jit else False}
-    model.compile(stage.optimizer, loss, auto_scale_loss=False, **options)
+    counted = stage.training.labels, len(run.info["class_names"])
+    loss = cross_entropy(stage.label_smoothing, class_weights(config.class_weights, *counted))
+    options = {"jit_compile": "auto" if device_summary()["accelerators"] else False}
+    model.compile(stage.optimizer, loss, metrics=["accuracy"], auto_scale_loss=False, **options)
     callbacks = [*strategy.callbacks(stop), *_callbacks(run, stage, classifier, history)]
     progress = Progress(TITLES[stage.name], steps, stage.epochs)
     if strategy.is_first:
@@ -174,7 +176,9 @@ def fit_stage(
     resumable = Resumable(callbacks, model, checkpoint, epochs, logs, stop)
     epoch, step, shard = resumable.epoch - first, resumable.step, strategy.shard
     size, seed, progress.done = config.image_size, stage.seed, epoch * steps + step
-    batches = training_batches(stage.training, n, seed, size, stage.augment, epoch, step, shard)
+    batches = training_batches(
+        stage.training, n, seed, size, stage.augmentation, epoch, step, shard
+    )
     even = strategy.even_batch(len(stage.validation), n)
     validation = evaluation_batches(stage.validation, even, shard)
     options = {"initial_epoch": resumable.epoch, "epochs": resumable.epochs, "shuffle": False}
@@ -231,15 +235,16 @@ def prepare(
     label_issues: Path | None = None,  # A table of training photos to leave out
 ) -> tuple[keras.Model, DecodedSplit, DecodedSplit, dict]:  # Training, validation, facts
     "Everything that a training needs; raises `UserError` if a photo or a setting is wrong"
+    require_tensorflow()
     make_reproducible(config.seed, config.deterministic)
-    whole = load_data(config.data, config.validation_fraction, config.seed)
+    whole = load_configured(config)
     data = drop_label_issues(whole, label_issues) if label_issues else whole
     classes, size, seed = list(data.class_names), config.image_size, config.seed
     choices = size, config.weights, config.dropout, policy, seed
     model = build_model(config.backbone, len(classes), *choices)
-    options = config.cache_gigabytes, config.on_bad_image
-    training = decode_split(data.train, size, *options, fit=config.fit)
-    validation = decode_split(data.validation, size, *options, fit=config.fit)
+    options = size, config.cache_gigabytes, config.on_bad_image
+    splits = data.train, data.validation
+    training, validation = (decode_split(split, *options, fit=config.fit) for split in splits)
     width, height = np.median(photo_sizes(data.train), axis=0).astype(int)
     about = {
         "name": data.name,
@@ -248,6 +253,7 @@ def prepare(
         "counts": {name: len(split) for name, split in data.splits.items()},
         "bad_images": training.bad + validation.bad,
         "photo_sizes": f"{width}x{height}",
+        "coarse_classes": list(data.coarse_classes),
     }
     facts: dict = {"class_names": classes, "data": about, "policy": policy}
     facts |= {"device": device_summary(), "threads": compute_threads()}
@@ -314,10 +320,10 @@ def fine_tune(
     multipliers = learning_rate_multipliers(fine_tuned, config.fine_tune_first_layer_multiplier)
     rate, decay = config.fine_tune_learning_rate, config.fine_tune_weight_decay
     optimizer = stage_optimizer(config, rate, decay, steps, run.info["policy"], multipliers)
-    augment = config.augment and Augmentation(config.crop_area, config.color_shift)
+    augmentation = AUGMENTATIONS[config.augmentation]
     splits, batch = (training, validation), config.batch_size
     stage = Stage("fine_tuning", fine_tuned, *splits, batch, epochs, optimizer, config.seed + 1)
-    stage = replace(stage, augment=augment, label_smoothing=config.label_smoothing)
+    stage = replace(stage, augmentation=augmentation, label_smoothing=config.label_smoothing)
     fit_stage(run, stage, model, stop, strategy)
 
 # %% ../nbs/11_training.ipynb #5c1e0a23
@@ -347,10 +353,10 @@ def _fit_both(run: Run, stop, strategy, model: keras.Model, training, validation
     config = run.config
     extract_features(run, model, training, validation, stop, strategy)
     if config.fine_tune_epochs:
-        if config.augment:
+        if config.augmentation != "none":
             larger = round(config.image_size * AUGMENTED_SCALE)
-            options = config.cache_gigabytes, config.on_bad_image
-            training = decode_split(training.split, larger, *options, fit=config.fit)
+            options = larger, config.cache_gigabytes, config.on_bad_image
+            training = decode_split(training.split, *options, fit=config.fit)
         fine_tune(run, model, training, validation, stop, strategy)
     seconds: dict[str, float] = {}
     for row in run.history:
@@ -372,14 +378,14 @@ def train(
     `Interrupted` when the training was asked to stop (SIGTERM, Ctrl-C) and saved a checkpoint.
     """
     message = f"Stopped, with a checkpoint. Carry on with: foodvision train --resume {directory}{strategy.options}"
-    with strategy.open(Path(directory), resume) as folder, lock(folder):
+    with strategy.open(Path(directory).expanduser(), resume) as folder, lock(folder):
         run = open_to_resume(folder, config) if resume else None
         if run and run.info["complete"]:
             return run
         if not run:
             check_free(folder, overwrite)
         run, *parts = _begin(run, config, folder, overwrite, accept_changes, strategy)
-        with strategy.graceful_shutdown(message) as stop, explain_file_errors(run):
+        with strategy.graceful_shutdown(message) as stop, explain_failures(run, strategy.lost):
             run.record(distribution={"devices": strategy.devices, "workers": strategy.count})
             _fit_both(run, stop, strategy, *parts)
         remove_checkpoints(run.path / "checkpoint")
@@ -403,9 +409,7 @@ def plot_history(
         if switch < len(rows):
             axes.axvline(switch, linestyle="--", linewidth=1, color="tab:blue")
             where: dict = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-            axes.annotate(
-                "fine-tuning", (switch, 1), (4, -12), color="tab:blue", fontsize=9, **where
-            )
+            axes.annotate("fine-tuning", (switch, 1), (4, -12), color="tab:blue", **where)
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].legend()

@@ -29,10 +29,10 @@ def fetch(
 ):
     "Load what a training reads, so that it is on this machine afterwards"
     import_tensorflow()
-    from foodvision.food101 import load_data
+    from foodvision.food101 import load_configured
     from foodvision.model import build_model
 
-    load_data(config.data, config.validation_fraction, config.seed)
+    load_configured(config)
     build_model(config.backbone, 2, config.image_size, config.weights)
 
 
