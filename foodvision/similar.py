@@ -18,6 +18,7 @@ from PIL import Image
 from .errors import UserError
 from .files import atomic_write
 from .inference import Classifier, find_photos, format_csv, format_json, stream_outputs
+from .preprocessing import decode_image
 
 # %% ../nbs/appendix/similar.ipynb #82bc072b
 @dataclass(frozen=True)
