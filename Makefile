@@ -24,17 +24,19 @@ demo: .venv/installed-demo  ## train both stages on the drawn sample, evaluate, 
 	.venv/bin/foodvision evaluate $(RUN)
 	@echo; echo "The report: $(RUN)/report/report.html"
 
-# First every notebook, then the tests, two files at a time; PYTEST_ARGUMENTS adds options.
-test: notebooks browser  ## every check there is: notebooks, package, commands, site; closes on pytest's summary
-	.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGUMENTS)
+# First every notebook, then the tests, two files at a time; PYTEST_ARGUMENTS adds options. The sample is drawn once for all.
+test: .venv/installed-dev browser  ## every check there is: notebooks, package, commands, site; closes on pytest's summary
+	cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; \
+	sample=$$(XDG_CACHE_HOME="$$cache" .venv/bin/python -c 'from foodvision.drawing import sample_directory as s; print(s())'); \
+	XDG_CACHE_HOME="$$cache" $(RUN_NOTEBOOKS); \
+	FOODVISION_SAMPLE="$$sample" .venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGUMENTS)
 
-# Without a network and with an empty cache: a request to any other host fails at once.
+# Without a network: a request to any other host fails at once.
 NOWHERE = http://127.0.0.1:9
-notebooks: .venv/installed-dev  ## run every notebook from top to bottom
-	cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; XDG_CACHE_HOME="$$cache" \
-		HTTP_PROXY=$(NOWHERE) HTTPS_PROXY=$(NOWHERE) http_proxy=$(NOWHERE) https_proxy=$(NOWHERE) \
-		NO_PROXY=localhost,127.0.0.1,::1 no_proxy=localhost,127.0.0.1,::1 \
-		PATH="$$PWD/.venv/bin:$$PATH" nbdev_test
+RUN_NOTEBOOKS = HTTP_PROXY=$(NOWHERE) HTTPS_PROXY=$(NOWHERE) http_proxy=$(NOWHERE) https_proxy=$(NOWHERE) \
+	NO_PROXY=localhost,127.0.0.1,::1 no_proxy=localhost,127.0.0.1,::1 PATH="$$PWD/.venv/bin:$$PATH" nbdev_test
+notebooks: .venv/installed-dev  ## run every notebook from top to bottom, with an empty cache
+	cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; XDG_CACHE_HOME="$$cache" $(RUN_NOTEBOOKS)
 
 measures: .venv/installed-dev  ## how readable the notebooks are, in numbers, and where they fall short
 	.venv/bin/python -m tests.measures

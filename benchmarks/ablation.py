@@ -21,13 +21,13 @@ BASE = {
     "first": 0.15,
     "decay": 0.01,
     "schedule": "cosine",
-    "augment": True,
+    "augmentation": "light",
     "layers": -1,
 }
 RECIPES = {  # what differs from BASE
     "as it is": {},
     "twice the epochs": {"epochs": 4},
-    "without augmentation": {"augment": False},
+    "without augmentation": {"augmentation": "none"},
     "last 60 layers only": {"layers": 60},
     "learning rate 1e-4": {"rate": 1e-4},
     "learning rate 1e-3": {"rate": 1e-3},
@@ -37,6 +37,13 @@ RECIPES = {  # what differs from BASE
     "one learning rate for all layers": {"first": 1.0},
     "first layer at 0.02 of the learning rate": {"first": 0.02},
     "label smoothing 0.1": {"smoothing": 0.1},
+    "crops from 30 % of the area": {"augmentation": {"crop_area": 0.3}},
+    "colours up to 30 %": {"augmentation": {"color_shift": 0.3}},
+    "rotation and shear": {"augmentation": {"rotation": 20, "shear": 0.2}},
+    "one photo in ten is grey": {"augmentation": {"greyscale": 0.1}},
+    "a square erased in every second photo": {"augmentation": {"erased": 0.5}},
+    "strong augmentation": {"augmentation": "strong"},
+    "RandAugment": {"mix": "RandAugment"},
     "mixup": {"mix": "MixUp"},
     "cutmix": {"mix": "CutMix"},
     "moving average of the weights": {"average": 0.98},
@@ -96,7 +103,18 @@ def optimizer(model, fitted, steps, rate, first, decay, schedule, average=None):
     )
 
 
-def batches_of(photos, size, classes, seed, augment, smoothing=0.0, mix=None):
+def strength(augmentation):
+    "An augmentation of the package by its name, or one with other strengths of its parts"
+    from foodvision.preprocessing import AUGMENTATIONS, Augmentation
+
+    return (
+        AUGMENTATIONS[augmentation]
+        if isinstance(augmentation, str)
+        else Augmentation(**augmentation)
+    )
+
+
+def batches_of(photos, size, classes, seed, augmentation, smoothing=0.0, mix=None):
     "Training batches with one-hot labels, mixed or smoothed if a recipe wants that"
     import keras
     import tensorflow as tf
@@ -112,7 +130,7 @@ def batches_of(photos, size, classes, seed, augment, smoothing=0.0, mix=None):
             return tf.cast(tf.round(mixed["images"]), "uint8"), mixed["labels"]
         return images, labels
 
-    return training_batches(photos, 32, seed, size, augment).map(label).prefetch(2)
+    return training_batches(photos, 32, seed, size, augmentation).map(label).prefetch(2)
 
 
 def fit(model, batches, epochs, steps, made, watch):
@@ -161,9 +179,13 @@ def stage_2(
 
     recipe = {**BASE, **recipe}
     epochs, classes = recipe.pop("epochs"), model.output_shape[-1]
-    augment, layers = recipe.pop("augment"), recipe.pop("layers")
+    augmentation, layers = strength(recipe.pop("augmentation")), recipe.pop("layers")
     with_labels = {name: recipe.pop(name) for name in ("smoothing", "mix") if name in recipe}
-    source, steps, watch = photos[augment], max(1, len(photos[augment]) // 32), Steps()
+    source, steps, watch = (
+        photos[bool(augmentation)],
+        max(1, len(photos[bool(augmentation)]) // 32),
+        Steps(),
+    )
     batches = partial(batches_of, classes=classes, seed=seed, **with_labels)
     unfreeze(model, layers)
     if batch_norm:
@@ -172,7 +194,14 @@ def stage_2(
         small = round(chosen.image_size * first_size / 32) * 32
         first = resized(model, chosen, small, classes)
         made = optimizer(first, first, steps * epochs // 2, **recipe)
-        fit(first, batches(source, small, augment=augment), epochs // 2, steps, made, watch)
+        fit(
+            first,
+            batches(source, small, augmentation=augmentation),
+            epochs // 2,
+            steps,
+            made,
+            watch,
+        )
         model.set_weights(first.get_weights())
         epochs -= epochs // 2
     spent = 0.0
@@ -182,12 +211,19 @@ def stage_2(
         begun = clock()()
         kept = lower.predict(photos[False].images, batch_size=32, verbose=0)
         spent = clock()() - begun
-        fit(upper, batches(replace(photos[False], images=kept), chosen.image_size, augment=False), cached_epochs, steps,
+        fit(upper, batches(replace(photos[False], images=kept), chosen.image_size, augmentation=None), cached_epochs, steps,
             optimizer(model, upper, steps * cached_epochs, **recipe), watch)  # fmt: skip
         epochs -= cached_epochs
     whole = keras.Model(model.inputs[0], model.outputs[0])
     made = optimizer(model, whole, steps * epochs, **recipe)
-    fit(whole, batches(source, chosen.image_size, augment=augment), epochs, steps, made, watch)
+    fit(
+        whole,
+        batches(source, chosen.image_size, augmentation=augmentation),
+        epochs,
+        steps,
+        made,
+        watch,
+    )
     return spent + watch.seconds
 
 

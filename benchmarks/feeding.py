@@ -94,7 +94,7 @@ def main():
     with contextlib.ExitStack() as stack:
         services = {f"service, {workers} worker{'s' * (workers > 1)}": stack.enter_context(Service(workers)).feed(chain)
                     for workers in ((1,) if chosen.quick else (1, 2))}  # fmt: skip
-        kept = training_batches(decoded, BATCH_SIZE, 42, chosen.image_size, augment=False)
+        kept = training_batches(decoded, BATCH_SIZE, 42, chosen.image_size, augmentation=None)
         fed = {"decoded here": chain, **services, "decoded once and kept": kept}
         asking = measure.in_turn(
             {name: lambda b=b: consume(b, count, 0)[0] for name, b in fed.items()}, chosen.repeats

@@ -38,7 +38,7 @@ def train_recipe(data, config):
         result["stages"]["feature_extraction"].update(_test_scores(run, data, config))
         if config.fine_tune_epochs:
             begun = time.perf_counter()
-            if config.augment:
+            if config.augmentation != "none":
                 training = decode_split(
                     data.train, round(config.image_size * 9 / 8), progress=False
                 )

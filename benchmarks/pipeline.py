@@ -45,7 +45,9 @@ def first_epoch(split, size, batch_size):
 
     start = time.perf_counter()
     decoded = decode_split(split, size, progress=False)
-    once(training_batches(decoded, batch_size, 42, size, augment=False), len(split) - batch_size)
+    once(
+        training_batches(decoded, batch_size, 42, size, augmentation=None), len(split) - batch_size
+    )
     return len(split) / (time.perf_counter() - start)
 
 
@@ -127,7 +129,7 @@ def measure_rates(report, chosen, data, batch_size):
         "raw decoding, whole": lambda: raw_decode(many),
         "raw decoding, reduced scale": lambda: raw_decode(many, size),
         "ours, first epoch": lambda: first_epoch(many, size, batch_size),
-        "ours, later epochs": lambda: throughput(training_batches(plain, batch_size, 42, size, augment=False), wait),
+        "ours, later epochs": lambda: throughput(training_batches(plain, batch_size, 42, size, augmentation=None), wait),
         "ours, later epochs, augmented": lambda: throughput(training_batches(larger, batch_size, 42, size), wait),
     }, chosen.repeats)  # fmt: skip
     rows = report.table(

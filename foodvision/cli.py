@@ -7,8 +7,6 @@ __all__ = ['COMMANDS', 'estimate', 'train', 'evaluate', 'predict', 'export', 'ap
            'main']
 
 # %% ../nbs/18_cli.ipynb #47a2258f
-import io
-import os
 import subprocess
 import sys
 from importlib.resources import files
@@ -24,11 +22,12 @@ from foodvision.commands import (
     open_to_answer,
     print_table,
     run_command,
+    set_environment,
 )
 from .errors import UserError
 from .files import write_text
 from .run import Config, Run, check_free, require_model
-from .system import package_versions
+from .system import discard_output, open_streams, package_versions
 
 # %% ../nbs/18_cli.ipynb #5474297b
 def estimate(
@@ -62,10 +61,12 @@ def _evaluate(run, data=None, out_of_distribution=None):
     metrics = evaluate_run(run, data, out_of_distribution=out_of_distribution)
     for note in metrics["data"]["notes"] if data else []:  # `train` prints those of its own photos
         print(f"Note: {note}")
-    for name in ["top_1", "top_5"] if len(run.class_names) > 5 else ["top_1"]:
-        low, high = metrics[name]["interval"]
-        interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
-        print(f"{name.replace('_', '-')}: {metrics[name]['value']:.1%}  ({interval})")
+    measures = {"top-1": "top_1", "top-5": "top_5", "balanced top-1": "balanced_top_1"}
+    for title, name in {**measures, "coarse top-1": "coarse_top_1"}.items():
+        if metrics[name] and (name != "top_5" or len(run.class_names) > 5):
+            low, high = metrics[name]["interval"]
+            interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
+            print(f"{title}: {metrics[name]['value']:.1%}  ({interval})")
     print(f"Report: {Path(metrics['report']) / 'report.html'}")
     if not data and run.model_path.exists():
         write_text(run.path / "README.md", model_card(run))
@@ -272,13 +273,14 @@ def info(
 def check_data(
     data: str,  # A folder of photos, `sample` or `food101`
     out: str = "data-check",  # Folder for the table and the picture of what was found
+    class_level: int = 0,  # How deep class folders are in folders; 0 for those that hold photos
 ):
     "Decode every photo and list what is broken, odd or there twice; exit code 1 if anything was found."
     from foodvision.check import check_data as check
     from foodvision.check import summarise
     from foodvision.food101 import load_data
 
-    photos = load_data(data)
+    photos = load_data(data, class_level=class_level)
     print(f"Checking {photos}", flush=True)
     findings = check(photos, out)
     for finding in findings[:20]:
@@ -355,9 +357,11 @@ def main(
     | None = None,  # Words after `foodvision`; by default those of the command line
 ) -> int:  # Exit code: 0 done, 1 the work failed, 2 the call was wrong
     "Run a command; the entry point `foodvision`"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it at its import
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that lack some letters
+    open_streams()
     description = "Train, measure and use an image classifier."
-    options = vars(make_parser("foodvision", description, COMMANDS).parse_args(arguments))
-    return run_command(COMMANDS[options.pop("command")], options)
+    try:
+        options = vars(make_parser("foodvision", description, COMMANDS).parse_args(arguments))
+        set_environment()
+        return run_command(COMMANDS[options.pop("command")], options)
+    finally:
+        discard_output()

@@ -26,6 +26,7 @@ from .food101 import load_configured
 from .linear_head import head_batch_size
 from .model import build_model, parameter_counts, split_model, unfreeze
 from .pipeline import DecodedSplit, decode_split, training_batches
+from .preprocessing import AUGMENTATIONS
 from .precision import choose_policy, device_summary, scaled_optimizer
 from .run import Config
 
@@ -34,7 +35,7 @@ def decoded_size(
     config: Config,  # Whose image size and augmentation count
 ) -> int:  # Side in pixels
     "Side of the squares that photos are decoded to"
-    return round(config.image_size * 9 / 8) if config.augment else config.image_size
+    return config.image_size if config.augmentation == "none" else round(config.image_size * 9 / 8)
 
 
 @dataclass(frozen=True)
@@ -161,14 +162,16 @@ def time_feature_extraction(
     decoded, size = sample.decoded, config.image_size
     backbone = StepTimes(min(config.batch_size, len(decoded)))
     extractor, head = split_model(model)
-    batches = training_batches(decoded, backbone.batch_size, 0, size, config.augment)
+    batches = training_batches(
+        decoded, backbone.batch_size, 0, size, AUGMENTATIONS[config.augmentation]
+    )
     frozen = FrozenModel(extractor, sample.training + sample.validation)
     backbone.time_calls(frozen, batches.map(lambda images, labels: images).take(steps))
     shape = (len(decoded), *head.input_shape[1:])
     features = np.random.default_rng(0).normal(size=shape).astype("float32")
     features = replace(decoded, size=size, images=features)
     on_features = StepTimes(min(head_batch_size(sample.training, config.batch_size), len(decoded)))
-    batches = training_batches(features, on_features.batch_size, 0, size, augment=False)
+    batches = training_batches(features, on_features.batch_size, 0, size, None)
     fit_steps(head, batches, config, steps, on_features)
     return backbone, on_features
 
@@ -183,7 +186,9 @@ def time_fine_tuning(
     backward, forward = (StepTimes(min(config.batch_size, len(sample.decoded))) for _ in range(2))
     if config.fine_tune_epochs:
         size, batch = config.image_size, backward.batch_size
-        batches = training_batches(sample.decoded, batch, 0, size, config.augment)
+        batches = training_batches(
+            sample.decoded, batch, 0, size, AUGMENTATIONS[config.augmentation]
+        )
         unfreeze(model, config.unfreeze_layers)
         fit_steps(model, batches, config, steps, backward)
         images = batches.map(lambda images, labels: images).take(steps)
@@ -214,7 +219,9 @@ def expected_space(
     pixels, kept = photos * decoded_size(config) ** 2 * 3 / 1e9, config.cache_gigabytes
     features = photos * model.get_layer("pooling").output.shape[-1] * 4 / 1e9
     weights = sum(parameter_counts(model).values()) * 4 / 1e9
-    in_memory = min(pixels, kept) + (min(pixels * 64 / 81, kept) if config.augment else 0)
+    in_memory = min(pixels, kept) + (
+        min(pixels * 64 / 81, kept) if config.augmentation != "none" else 0
+    )
     on_disk = (pixels if pixels > kept else 0) + features + weights * 7
     return peak_memory() + in_memory + 2 * features, on_disk
 
@@ -268,7 +275,9 @@ def expected_seconds(
     "From measured steps to a whole training"
     photos, training = sample.training + sample.validation, sample.training
     usual = lambda times: float(np.median(times.per_photo()))
-    again = training if config.augment and config.fine_tune_epochs else 0  # in the larger size
+    again = (
+        training if config.augmentation != "none" and config.fine_tune_epochs else 0
+    )  # in the larger size
     epoch = usual(backward) * training + usual(forward) * sample.validation
     return {
         "decoding": min(sample.decode_seconds) * (photos + again),

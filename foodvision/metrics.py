@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['MANY_CLASSES', 'MOST_CLASSES', 'Predictions', 'softmax', 'predict_split', 'wilson_interval', 'top_k_accuracy',
-           'per_class_report', 'top_losses', 'most_confused', 'confusion_counts', 'confusion_shares',
-           'similarity_order', 'confusion_order', 'classes_drawn', 'new_axes', 'plot_confusion']
+           'per_class_report', 'balanced_accuracy', 'coarse_accuracy', 'top_losses', 'most_confused',
+           'confusion_counts', 'confusion_shares', 'similarity_order', 'confusion_order', 'classes_drawn', 'new_axes',
+           'plot_confusion']
 
 # %% ../nbs/13_metrics.ipynb #433301dd
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from .errors import UserError
@@ -127,6 +129,35 @@ def per_class_report(
             "taken_for": None if taken_for is None else names[taken_for], "times": times,
         })  # fmt: skip
     return sorted(rows, key=lambda row: (row["f1"], row["class"]))
+
+# %% ../nbs/13_metrics.ipynb #b4a5b3b2
+def balanced_accuracy(
+    predictions: Predictions,  # Of labelled photos, at least one
+) -> dict:  # `value` and `interval` (between 0 and 1), `classes` that have photos
+    "Mean recall of the classes that have photos, with its 95 % interval"
+    names, photos = np.unique(predictions.labels, return_counts=True)
+    right = np.array([predictions.correct[predictions.labels == name].sum() for name in names])
+    value, rough = float((right / photos).mean()), (right + 1) / (photos + 2)
+    margin = 1.96 * np.sqrt((rough * (1 - rough) / photos).sum()) / len(names)
+    interval = [float(max(value - margin, 0)), float(min(value + margin, 1))]
+    return {"value": value, "interval": interval, "classes": len(names)}
+
+# %% ../nbs/13_metrics.ipynb #b4a5b3b6
+def coarse_accuracy(
+    predictions: Predictions,  # Of labelled photos, at least one
+    groups: Sequence[str],  # The group of each class, in the order of the class ids
+    temperature: float = 1.0,  # Divides the logits
+) -> dict:  # `value` and `interval` (between 0 and 1), `correct`, `photos`
+    "Top-1 accuracy of groups of classes, whose probabilities are summed, with its 95 % interval"
+    names, group = np.unique(groups, return_inverse=True)
+    sums = predictions.probabilities(temperature) @ np.eye(len(names))[group]
+    coarse = replace(
+        predictions,
+        labels=group[predictions.labels],
+        logits=np.log(sums.clip(1e-300)),
+        class_names=tuple(names),
+    )
+    return top_k_accuracy(coarse)
 
 # %% ../nbs/13_metrics.ipynb #0eee3af6
 def top_losses(

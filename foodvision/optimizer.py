@@ -7,6 +7,7 @@ __all__ = ['LayerWiseAdamW', 'learning_rate_multipliers', 'stage_optimizer', 'cr
 
 # %% ../nbs/appendix/optimizer.ipynb #467fd271
 import keras
+import numpy as np
 
 from .precision import flat_layers, scaled_optimizer
 from .run import Config
@@ -67,14 +68,20 @@ def stage_optimizer(
 # %% ../nbs/appendix/optimizer.ipynb #5a00c002
 def cross_entropy(
     smoothing: float = 0.0,  # Share of each label spread evenly over all classes
+    weights: np.ndarray | float = 1.0,  # float32 (classes,), from `class_weights`
 ):  # A Keras loss of class ids and probabilities
-    "The cross-entropy with class ids, with smoothed labels if asked for"
-    if not smoothing:
+    "The cross-entropy with class ids, with smoothed labels and weighted classes if asked for"
+    weighted = bool(np.any(weights != 1))
+    if not smoothing and not weighted:
         return "sparse_categorical_crossentropy"
 
-    def smoothed(labels, probabilities):
-        right = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-        logs = keras.ops.log(keras.ops.clip(probabilities, keras.config.epsilon(), 1.0))
-        return (1 - smoothing) * right - smoothing * keras.ops.mean(logs, axis=-1)
+    def loss(labels, probabilities):
+        losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        if smoothing:
+            logs = keras.ops.log(keras.ops.clip(probabilities, keras.config.epsilon(), 1.0))
+            losses = (1 - smoothing) * losses - smoothing * keras.ops.mean(logs, axis=-1)
+        if weighted:
+            losses *= keras.ops.take(weights, keras.ops.cast(labels, "int32"))
+        return losses
 
-    return smoothed
+    return loss

@@ -37,7 +37,9 @@ from foodvision.metrics import (
     MANY_CLASSES,
     MOST_CLASSES,
     Predictions,
+    balanced_accuracy,
     classes_drawn,
+    coarse_accuracy,
     most_confused,
     per_class_report,
     top_k_accuracy,
@@ -55,7 +57,8 @@ from .templates import percent, render
 def measure_accuracy(
     predictions: Predictions,  # Of the photos to measure on
     temperature: float = 1.0,  # Divides the logits
-) -> dict:  # `photos`, `classes`, `top_1`, `top_5`, `loss`, `loss_calibrated`, `macro_f1`, `per_class`, `most_confused`, `top_losses`
+    groups: list[str] | None = None,  # The coarse class of each class, if there are any
+) -> dict:  # `photos`, `classes`, `top_1`, `top_5`, `balanced_top_1`, `coarse_top_1`, `loss`, `loss_calibrated`, `macro_f1`, `per_class`, `most_confused`, `top_losses`
     "What was predicted correctly and what was not, as JSON can hold it"
     n, per_class = len(predictions), per_class_report(predictions)
     loss = {
@@ -69,6 +72,8 @@ def measure_accuracy(
         "classes": len(predictions.class_names),
         "top_1": top_k_accuracy(predictions),
         "top_5": top_k_accuracy(predictions, 5),
+        "balanced_top_1": balanced_accuracy(predictions),
+        "coarse_top_1": groups and coarse_accuracy(predictions, groups, temperature),
         "loss": float(loss[1.0]),
         "loss_calibrated": float(loss[temperature]),
         "macro_f1": float(np.mean([row["f1"] for row in per_class])),
@@ -309,8 +314,9 @@ def measure_run(
     other, name = predict_out_of_distribution(predictor, centroids, out_of_distribution, half=1)
     if predictor.note:
         data = replace(data, notes=(predictor.note, *data.notes))
+    groups = run.info.get("data", {}).get("coarse_classes")
     facts = {
-        **measure_accuracy(predictions, fitted.temperature),
+        **measure_accuracy(predictions, fitted.temperature, groups),
         **measure_calibration(predictions, fitted.temperature),
         **measure_confidence(predictions, fitted.temperature, fitted.threshold, other),
         **describe_run(run),

@@ -1,5 +1,6 @@
 "Shared by all tests: paths, the list of chapters, a copy of the sources to build in, and commands run as a user runs them"
 
+import contextlib
 import os
 import re
 import shutil
@@ -35,17 +36,28 @@ APPENDIX = [
 ]
 
 
+def _environment(changes: dict) -> dict:
+    "This process' environment with changes, and this environment's programs first on the path"
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", **changes}
+    return {**env, "PATH": f"{BIN}{os.pathsep}{env['PATH']}"}
+
+
+def start(*command, cwd=ROOT, **environment) -> warm.Process:
+    "Start `foodvision` as a process, spared the import of TensorFlow"
+    return warm.Process([str(word) for word in command], cwd, _environment(environment))
+
+
 def run(*command, cwd=ROOT, timeout=600, cold=False, **environment) -> subprocess.CompletedProcess:
     """Run a command with this environment's programs first on the path; returns its exit code and what it printed.
 
     `cold`: as a person starts it; without, `foodvision` is spared the import of TensorFlow.
     """
-    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", **environment}
-    env["PATH"] = f"{BIN}{os.pathsep}{env['PATH']}"
     words = [str(word) for word in command]
     if words[0] == warm.COMMAND and not cold:
-        return warm.run(words, cwd, env, timeout)
-    return subprocess.run(words, cwd=cwd, env=env, timeout=timeout, capture_output=True, text=True)
+        outputs = (process := start(*words, cwd=cwd, **environment)).communicate(timeout)
+        return subprocess.CompletedProcess(words, process.returncode, *outputs)
+    options = {"cwd": cwd, "env": _environment(environment), "timeout": timeout}
+    return subprocess.run(words, capture_output=True, text=True, **options)
 
 
 def succeed(*command, **options) -> subprocess.CompletedProcess:
@@ -63,10 +75,12 @@ def offline(tmp_path_factory) -> dict:
         ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"], "http://127.0.0.1:9"
     )
     local = dict.fromkeys(["NO_PROXY", "no_proxy"], "localhost,127.0.0.1,::1")
-    base = (
-        tmp_path_factory.getbasetemp()
-    )  # below that of the whole run, if several processes test: the sample is drawn once
+    base = tmp_path_factory.getbasetemp()  # below that of the whole run, if several processes test
     cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    if sample := os.environ.get("FOODVISION_SAMPLE"):  # `make test` has drawn it
+        (cache / "foodvision").mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (cache / "foodvision" / Path(sample).name).symlink_to(sample)
     return {**nowhere, **local, "XDG_CACHE_HOME": str(cache)}
 
 

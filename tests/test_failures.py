@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BIN
+from conftest import start
 
 from foodvision.commands import describe_run
 from foodvision.drawing import draw_dish
@@ -729,10 +729,9 @@ def policies(with_bad_photos, backbone, offline, tmp_path_factory):
     "Both policies, two processes at a time: exit code, stdout, stderr and the run folder by policy"
     place, started = tmp_path_factory.mktemp("policies"), {}
     for policy in ("fail", "skip"):
-        words = [BIN / "foodvision", "train", "--data", with_bad_photos, "--backbone", backbone, *SETTINGS,
+        words = ["foodvision", "train", "--data", with_bad_photos, "--backbone", backbone, *SETTINGS,
                  "--on-bad-image", policy, "--run", place / policy]  # fmt: skip
-        started[policy] = subprocess.Popen(list(map(str, words)), env={**os.environ, **offline}, text=True,
-                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        started[policy] = start(*words, **offline)
     said = {policy: process.communicate(timeout=300) for policy, process in started.items()}
     return {
         policy: (started[policy].returncode, *said[policy], place / policy) for policy in started

@@ -3,10 +3,8 @@
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -32,19 +30,18 @@ def photo(tmp_path) -> Path:
     return tmp_path / "lunch.jpg"
 
 
-def test_answers_without_tensorflow_within_a_second_and_a_half(photo):
-    code = ("import sys; from foodvision.cli import main; code = main(['predict', 'food101', sys.argv[1]]);"
-            "print(code, {'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules))")  # fmt: skip
-    taken = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(photo)], capture_output=True, text=True
-        )
-        taken.append(time.perf_counter() - start)
-        assert done.stdout.endswith("0 set()\n"), done.stdout + done.stderr
-    # Measured: half a second on two quiet cores. The tests share them, so the bound is wider than the goal of 1.5 s.
-    assert statistics.median(taken) < 4, taken
+def test_answers_without_tensorflow_and_with_few_imports(photo):
+    "Half a second on two quiet cores; how long it takes depends on the machine, what it imports does not"
+    code = (
+        "import sys; from foodvision.cli import main; code = main(['predict', 'food101', sys.argv[1]]);"
+        "print(code, len(sys.modules), *{name.split('.')[0] for name in sys.modules})"
+    )
+    words = [sys.executable, "-c", code, str(photo)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    exit_code, count, *imported = done.stdout.splitlines()[-1].split()
+    assert exit_code == "0" and int(count) < 550, done.stdout + done.stderr  # today 432
+    heavy = "tensorflow keras sklearn scipy pandas matplotlib gradio tensorflow_datasets"
+    assert not set(heavy.split()) & set(imported)
 
 
 def test_every_way_to_ask(foodvision, photo, tmp_path):

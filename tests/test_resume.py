@@ -5,13 +5,12 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BIN
+from conftest import start as start_process
 
 KILLS = int(os.environ.get("FOODVISION_KILLS", 10))  # `make kills` asks for 100
 SETTINGS = ["--weights", "none", "--image-size", "32", "--feature-epochs", "4", "--fine-tune-epochs", "8",
@@ -39,18 +38,20 @@ def backbone(tmp_path_factory):
 @pytest.fixture(scope="module")
 def start(offline, backbone):
     "A function that starts `foodvision train` as a process, or resumes it if the run is there"
+    started = []
 
     def start(folder, *more):
         begun = (folder / "config.json").exists()
         words = (
             ["--resume", folder] if begun else ["--run", folder, "--backbone", backbone, *SETTINGS]
         )
-        words = [BIN / "foodvision", "train", *words, *more, "--no-evaluate"]
-        environment = {**os.environ, **offline, "PYTHONUNBUFFERED": "1"}
-        return subprocess.Popen(list(map(str, words)), env=environment, text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)  # fmt: skip
+        words = ["foodvision", "train", *words, *more, "--no-evaluate"]
+        started.append(start_process(*words, **offline))
+        return started[-1]
 
-    return start
+    yield start
+    for process in started:
+        process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -91,21 +92,24 @@ def assert_equal_runs(one, other):
     assert len({event[:3] for event in logged}) == len(logged), "a step stands twice in TensorBoard"
 
 
+def wait_for(words, process):
+    "Wait until a process has written some words to its terminal, or has ended"
+    while words not in process.read("stderr") and process.poll() is None:
+        time.sleep(0.01)
+
+
 def kill_at_random_moment(process, moments):
     "SIGKILL: half of the time anywhere from the start on, half of the time while a stage trains"
     began = time.monotonic()
     if moments.random() < 0.5:
-        delay = moments.uniform(0, 12)
+        delay = moments.uniform(0, 6)
         while process.poll() is None and time.monotonic() - began < delay:
             time.sleep(0.01)
     else:
-        said = ""
-        while process.poll() is None and "Stage" not in said:
-            said += process.stderr.read(1)
+        wait_for("Stage", process)
         time.sleep(moments.uniform(0, 1.5))
-    if process.poll() is None:
-        process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
     return process.returncode == -signal.SIGKILL
 
 
@@ -135,10 +139,11 @@ def test_killed_at_random_moments(start, untouched, tmp_path, seed):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop(start, untouched, tmp_path, number):
     "SIGTERM and Ctrl-C: a checkpoint, the customary exit code, and the command that carries on"
-    process, said = start(tmp_path / "run"), ""
-    while "Stage 2" not in said and process.poll() is None:
-        said += process.stderr.read(1)
-    time.sleep(0.7)
+    process, rows = start(tmp_path / "run"), tmp_path / "run" / "history.json"
+    while process.poll() is None and "fine_tuning" not in (
+        rows.read_text() if rows.exists() else ""
+    ):
+        time.sleep(0.01)
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + number, errors
@@ -171,7 +176,7 @@ DECIDED = {  # what a training decides by itself, or its state rests on, each ot
     "given": dict(
         tune_head=False, dropout=0.4, head_learning_rate=0.3, head_weight_decay=0.01, batch_size=32,
         schedule="plateau", reduce_patience=1, reduce_factor=0.5, early_stopping_patience=2, seed=3,
-        policy="mixed_float16", unfreeze_layers=1, augment=False, drop_label_issues="label_issues.csv",
+        policy="mixed_float16", unfreeze_layers=1, augmentation="strong", drop_label_issues="label_issues.csv",
         feature_epochs=9, fine_tune_epochs=9, fine_tune_learning_rate=0.1,
     ),
 }  # fmt: skip
