@@ -42,7 +42,7 @@ def audit_features(
     freeze(model)
     extractor, _ = split_model(model)
     options = config.image_size, config.cache_gigabytes, config.on_bad_image
-    decoded = {name: lazy_split(split, *options) for name, split in data.splits.items()}
+    decoded: dict = {name: lazy_split(split, *options) for name, split in data.splits.items()}
     learning = len(decoded["train"]) + len(decoded["validation"])
     compute = FrozenModel(extractor, learning)  # as training chooses
     parts = [
