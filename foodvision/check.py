@@ -227,7 +227,7 @@ def _require_own(directory: Path):
     "Raise `UserError` if writing would replace a file that is not of a check"
     table, picture = directory / "findings.csv", directory / "findings.png"
     if table.is_file():
-        with open(table, encoding="utf-8", errors="replace") as file:
+        with open(table, encoding="utf-8-sig", errors="replace") as file:
             if file.readline().strip() == ",".join(field.name for field in fields(Finding)):
                 return
     if existing := next(filter(os.path.lexists, (table, picture)), None):

@@ -60,7 +60,7 @@ def add_option(
         return parser.add_argument(name, help=_help(text), nargs=count, type=expand)
     if default is None:
         return parser.add_argument(name, help=_help(text), nargs="?", type=expand)
-    flag = "--" + name.replace("_", "-")
+    flag = "--" + name.rstrip("_").replace("_", "-")  # `in_` is the option --in
     if kind is bool:
         action = argparse.BooleanOptionalAction if default else "store_true"
         return parser.add_argument(flag, action=action, default=default, help=_help(text))

@@ -112,10 +112,10 @@ def write_csv(
     header: list[str],  # Names of the columns
     rows: Iterable[Iterable],  # Text and numbers
 ):
-    "Write a table for a spreadsheet to `path`, whole or not at all"
+    "Write a table for a spreadsheet, whole or not at all; its byte order mark makes Excel read UTF-8"
     with (
         atomic_write(path) as part,
-        open(part, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        open(part, "w", newline="", encoding="utf-8-sig", errors="backslashreplace") as file,
     ):
         table = csv.writer(file)
         table.writerow(header)

@@ -66,6 +66,7 @@ def decode_to_learn(
         "counts": {name: len(split) for name, split in data.splits.items()},
         "bad_images": training.bad + validation.bad,
         "photo_sizes": f"{width}x{height}",
+        "coarse_classes": list(data.coarse_classes),
     }
     return training, validation, about
 

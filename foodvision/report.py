@@ -73,7 +73,7 @@ def measure_accuracy(
         "top_1": top_k_accuracy(predictions),
         "top_5": top_k_accuracy(predictions, 5),
         "balanced_top_1": balanced_accuracy(predictions),
-        "coarse_top_1": groups and coarse_accuracy(predictions, groups, temperature),
+        "coarse_top_1": coarse_accuracy(predictions, groups, temperature) if groups else None,
         "loss": float(loss[1.0]),
         "loss_calibrated": float(loss[temperature]),
         "macro_f1": float(np.mean([row["f1"] for row in per_class])),

@@ -129,9 +129,8 @@ def _callbacks(run: Run, stage: Stage, classifier: keras.Model, history: EpochHi
     best = min((row["val_loss"] for row in history.rows), default=float("inf"))
     saved = BestModel(run.model_path, classifier, best)
     if stage.name == "feature_extraction":
-        saved = BestHead(
-            run.model_path, classifier, best, run.path / "checkpoint" / "best_head.npz"
-        )
+        head = run.path / "checkpoint" / "best_head.npz"
+        saved = BestHead(run.model_path, classifier, best, head)
     callbacks: list = [history, StopOnBadLoss()]
     if config.schedule == "plateau":
         plateau: dict = {"factor": config.reduce_factor, "patience": config.reduce_patience}
@@ -162,11 +161,10 @@ def fit_stage(
     rows = [row for row in rows if row["stage"] != stage.name]
     history = EpochHistory(run.path / "history.json", stage.name, steps, rows)
     model, first = strategy.distribute(stage.model), history.first_epoch
-    labels, jit = stage.training.labels, bool(device_summary()["accelerators"])
-    weights = class_weights(config.class_weights, labels, len(run.info["class_names"]))
-    loss = cross_entropy(stage.label_smoothing, weights)
-    options = {"metrics": ["accuracy"], "jit_compile": "auto" if jit else False}
-    model.compile(stage.optimizer, loss, auto_scale_loss=False, **options)
+    counted = stage.training.labels, len(run.info["class_names"])
+    loss = cross_entropy(stage.label_smoothing, class_weights(config.class_weights, *counted))
+    options = {"jit_compile": "auto" if device_summary()["accelerators"] else False}
+    model.compile(stage.optimizer, loss, metrics=["accuracy"], auto_scale_loss=False, **options)
     callbacks = [*strategy.callbacks(stop), *_callbacks(run, stage, classifier, history)]
     progress = Progress(TITLES[stage.name], steps, stage.epochs)
     if strategy.is_first:
@@ -322,9 +320,8 @@ def _fit_both(run: Run, stop, strategy, model: keras.Model, training, validation
     if config.fine_tune_epochs:
         if config.augmentation != "none":
             larger = round(config.image_size * AUGMENTED_SCALE)
-            training = decode_split(
-                training.split, larger, config.cache_gigabytes, config.on_bad_image
-            )
+            options = larger, config.cache_gigabytes, config.on_bad_image
+            training = decode_split(training.split, *options)
         fine_tune(run, model, training, validation, stop, strategy)
     seconds: dict[str, float] = {}
     for row in run.history:
@@ -377,9 +374,7 @@ def plot_history(
         if switch < len(rows):
             axes.axvline(switch, linestyle="--", linewidth=1, color="tab:blue")
             where: dict = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-            axes.annotate(
-                "fine-tuning", (switch, 1), (4, -12), color="tab:blue", fontsize=9, **where
-            )
+            axes.annotate("fine-tuning", (switch, 1), (4, -12), color="tab:blue", **where)
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].legend()
