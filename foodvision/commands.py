@@ -68,7 +68,8 @@ def add_option(
         lists: dict = {"action": "append", "default": [], "metavar": "STR", "type": expand}
         return parser.add_argument(flag, help=_help(text), **lists)
     shown = {"metavar": kind.__name__.upper(), "help": _help(text, default)}
-    return parser.add_argument(flag, type=_PARSED.get(kind, kind), default=default, **shown)
+    shown |= {"type": _PARSED.get(kind, kind), "dest": name}
+    return parser.add_argument(flag, default=default, **shown)
 
 
 _PARSED: dict[Any, Callable] = {str: expand}
