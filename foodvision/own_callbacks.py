@@ -32,7 +32,11 @@ class OwnCallbacks(keras.callbacks.CallbackList):
         return [[type(one).__name__, values(one)] for one in self.callbacks]
 
     @states.setter
-    def states(self, states: list):
+    def states(
+        self,
+        states: list,  # From `states`; of another class at the same place, it is left out
+    ):
+        "Give the callbacks back what they remembered"
         for callback, (kind, values) in zip(self.callbacks, states):
             if type(callback).__name__ == kind:
                 for name, value in values.items():
