@@ -76,6 +76,7 @@ _SUFFIXES = {
     "WEBP": (".webp",),
     "GIF": (".gif",),
     "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
 }
 
 # %% ../nbs/appendix/check.ipynb #cea7c3b6

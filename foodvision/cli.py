@@ -7,8 +7,6 @@ __all__ = ['COMMANDS', 'estimate', 'train', 'evaluate', 'predict', 'export', 'ap
            'main']
 
 # %% ../nbs/18_cli.ipynb #47a2258f
-import io
-import os
 import subprocess
 import sys
 from importlib.resources import files
@@ -24,11 +22,12 @@ from foodvision.commands import (
     open_to_answer,
     print_table,
     run_command,
+    set_environment,
 )
 from .errors import UserError
 from .files import write_text
 from .run import Config, Run, check_free, require_model
-from .system import package_versions
+from .system import discard_output, open_streams, package_versions
 
 # %% ../nbs/18_cli.ipynb #5474297b
 def estimate(
@@ -274,13 +273,14 @@ def info(
 def check_data(
     data: str,  # A folder of photos, `sample` or `food101`
     out: str = "data-check",  # Folder for the table and the picture of what was found
+    class_level: int = 0,  # How deep class folders are in folders; 0 for those that hold photos
 ):
     "Decode every photo and list what is broken, odd or there twice; exit code 1 if anything was found."
     from foodvision.check import check_data as check
     from foodvision.check import summarise
     from foodvision.food101 import load_data
 
-    photos = load_data(data)
+    photos = load_data(data, class_level=class_level)
     print(f"Checking {photos}", flush=True)
     findings = check(photos, out)
     for finding in findings[:20]:
@@ -357,9 +357,11 @@ def main(
     | None = None,  # Words after `foodvision`; by default those of the command line
 ) -> int:  # Exit code: 0 done, 1 the work failed, 2 the call was wrong
     "Run a command; the entry point `foodvision`"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it at its import
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that lack some letters
+    open_streams()
     description = "Train, measure and use an image classifier."
-    options = vars(make_parser("foodvision", description, COMMANDS).parse_args(arguments))
-    return run_command(COMMANDS[options.pop("command")], options)
+    try:
+        options = vars(make_parser("foodvision", description, COMMANDS).parse_args(arguments))
+        set_environment()
+        return run_command(COMMANDS[options.pop("command")], options)
+    finally:
+        discard_output()

@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from .errors import UserError
-from .folders import describe_skipped, list_layout
+from .folders import list_layout
 from .names import displayed, drawn_name, some_of
 
 # %% ../nbs/01_data.ipynb #ba0bf1c9
@@ -164,14 +165,19 @@ def holdout_mask(
     return held
 
 # %% ../nbs/01_data.ipynb #8f4a281e
-def _check_names(name, class_names, learn, test):
+def _refuse_line_breaks(class_names):
+    "Raise `UserError` for a class name of several lines"
+    if broken := [name for name in class_names if name.splitlines() != [name]]:
+        raise UserError(f"The class name {broken[0]} has a line break in it. Rename its folder.")
+
+
+def _check_names(name, class_names, splits):
     "Raise `UserError` for a single class, a line break, or names that would look the same"
     if len(class_names) < 2:
         classes = f"photos of one class only ({some_of(class_names)})"
         raise UserError(f"{name} has {classes}; telling apart needs at least two")
-    if broken := [n for n in class_names if len(n.splitlines()) > 1]:
-        raise UserError(f"The class name {broken[0]} has a line break in it. Rename its folder.")
-    photos = {(n, str(key)) for s in (learn, test) for n, key in zip(s.names, s.keys)}
+    _refuse_line_breaks(class_names)
+    photos = {(n, str(key)) for split in splits for n, key in zip(split.names, split.keys)}
     shown = {"classes": map(displayed, class_names), "photos": (photo[0] for photo in photos)}
     for kind, names in shown.items():
         if twice := [n for n, count in Counter(names).items() if count > 1]:
@@ -186,65 +192,81 @@ def split_validation(
     validation_fraction: float,  # Share of each class to hold out, up to 0.5
     seed: int,  # Decides which photos are held out
     notes: list,  # What a report should mention
+    validation: Split | None = None,  # Validation photos, if the data comes with some
 ) -> PhotoData:  # The three splits
     "Hold validation photos out of `learn`; raises `UserError` for names that cannot be told apart"
-    _check_names(name, class_names, learn, test)
-    held = holdout_mask(
-        learn.names, learn.labels, class_names, validation_fraction, seed, "validation"
-    )
+    _check_names(name, class_names, [split for split in (learn, validation, test) if split])
+    if validation is None:
+        held = holdout_mask(
+            learn.names, learn.labels, class_names, validation_fraction, seed, "validation"
+        )
+        learn, validation = learn.take(~held), learn.take(held)
+    else:
+        notes = ["The data comes with its validation photos; none are held out.", *notes]
     classes, texts = (tuple(map(displayed, each)) for each in (class_names, notes))
-    return PhotoData(displayed(name), classes, learn.take(~held), learn.take(held), test, texts)
+    return PhotoData(displayed(name), classes, learn, validation, test, texts)
 
 # %% ../nbs/01_data.ipynb #a212bcad
 def make_split(
-    photos: dict[str, list[str]],  # File names by class
+    photos: dict[str, list[str]],  # Paths by class
     class_names: list,  # In the order of their ids
     source,  # What reads the photos
-    prefix: str = "",  # Begins each path, such as `train/`
-) -> Split:  # Paths `<prefix><class>/<file>`, class by class
+) -> Split:  # Class by class; names have composed accents, as Linux writes them, keys are the paths
     "The split of some photos by class"
-    names = [f"{prefix}{name}/{photo}" for name in class_names for photo in photos.get(name, [])]
+    paths = [path for name in class_names for path in photos.get(name, [])]
     labels = [label for label, name in enumerate(class_names) for _ in photos.get(name, [])]
-    return Split(names, labels, source)
+    names = [normalize("NFC", path) for path in paths]
+    names = names if len(set(names)) == len(names) else paths
+    return Split(names, labels, source, paths)
 
 # %% ../nbs/01_data.ipynb #759ac328
+def _absent(parts, class_names) -> list[str]:
+    "Which classes have no photos in a split; raises `UserError` for a class that `train` has not"
+    notes = []
+    for part in [part for part in ("validation", "test") if part in parts]:
+        if unknown := [name for name in parts[part] if name not in class_names]:
+            absent = f"classes that the training photos have not: {some_of(unknown)}"
+            raise UserError(f"The {part} photos have {absent}")
+        if absent := [name for name in class_names if name not in parts[part]]:
+            notes.append(f"No {part} photos of {some_of(absent)}.")
+    return notes
+
+
 def load_folder(
-    directory: str | Path,  # Holds `train/<class>/…` and `test/<class>/…`, or `<class>/…`
-    validation_fraction: float = 0.15,  # Share of each class's training photos held out for choices, up to 0.5
+    directory: str | Path,  # Holds `train/<class>/…` with `val/` or `test/`, or `<class>/…`
+    validation_fraction: float = 0.15,  # Share of each class's training photos held out for choices where there is no `val/`, up to 0.5
     test_fraction: float = 0.2,  # Share of each class held out for the test where there is no `test/`, up to 0.5
     seed: int = 42,  # Decides which photos are held out
+    class_level: int = 0,  # How deep the class folders are; 0 for the folders that hold photos
 ) -> PhotoData:  # Names relative to `directory`, classes in sorted order
     "A person's own photos; raises `UserError` for a folder that cannot be learnt from"
-    root, skipped = Path(directory).expanduser(), Counter()
-    parts, source = list_layout(root, skipped), FileSource(root)
-    class_names = list(parts["train"] if "train" in parts else parts[""])
-    if "test" in parts:
-        if unknown := [name for name in parts["test"] if name not in parts["train"]]:
-            absent = f"classes that {root / 'train'} has not"
-            raise UserError(f"{root / 'test'} has {absent}: {some_of(unknown)}")
-        learn, test = (make_split(parts[p], class_names, source, f"{p}/") for p in parts)
-    else:
-        whole = make_split(parts[""], class_names, source)
-        held = holdout_mask(whole.keys, whole.labels, class_names, test_fraction, seed, "test", 2)
-        learn, test = whole.take(~held), whole.take(held)
-    tested = {class_names[label] for label in test.labels}
-    notes = [f"No test photos of {name}." for name in class_names if name not in tested]
-    notes += filter(None, [describe_skipped(skipped)])
-    name = root.resolve().name
-    return split_validation(name, class_names, learn, test, validation_fraction, seed, notes)
+    root = Path(directory).expanduser()
+    layout, source = list_layout(root, class_level=class_level), FileSource(root)
+    class_names = list(layout.parts["train"])
+    notes = [*_absent(layout.parts, class_names), *layout.notes]
+    splits = {part: make_split(p, class_names, source) for part, p in layout.parts.items()}
+    learn, validation, test = splits["train"], splits.get("validation"), splits.get("test")
+    if test is None:
+        keep = 2 if validation is None else 1
+        held = holdout_mask(
+            learn.names, learn.labels, class_names, test_fraction, seed, "test", keep
+        )
+        learn, test = learn.take(~held), learn.take(held)
+    name, options = root.resolve().name, (validation_fraction, seed, notes, validation)
+    return split_validation(name, class_names, learn, test, *options)
 
 # %% ../nbs/01_data.ipynb #8934a087
 def load_test_folder(
     directory: str | Path,  # Holds `<class>/…`, or `test/<class>/…` with or without `train/`
+    class_level: int = 0,  # How deep the class folders are; 0 for the folders that hold photos
 ) -> PhotoData:  # `test` has the photos; the other splits are empty
     "A folder's photos to measure on"
-    root, skipped = Path(directory).expanduser(), Counter()
-    [(part, photos)] = list_layout(root, skipped, for_test=True).items()
-    source = FileSource(root)
-    test = make_split(photos, list(photos), source, f"{part}/" if part else "")
-    none = Split([], [], source)
-    notes = tuple(filter(None, [describe_skipped(skipped)]))
-    names = tuple(map(displayed, photos))
+    root = Path(directory).expanduser()
+    layout, source = list_layout(root, True, class_level), FileSource(root)
+    photos = layout.parts["test"]
+    _refuse_line_breaks(photos)
+    test, none = make_split(photos, list(photos), source), Split([], [], source)
+    names, notes = tuple(map(displayed, photos)), tuple(map(displayed, layout.notes))
     return PhotoData(displayed(root.resolve().name), names, none, none, test, notes)
 
 # %% ../nbs/01_data.ipynb #4cfe7345

@@ -24,7 +24,7 @@ from .calibration import require_calibration
 from .data import PhotoData
 from .errors import UserError
 from .exported import ExportedModel, embed_metadata, require_packages, staged
-from .files import write_json, write_text
+from .files import require_utf8, write_json, write_text
 from .food101 import load_configured
 from .hub import export_hub, export_metadata, model_card
 from .model import load_model
@@ -242,7 +242,7 @@ def _check_call(run: Run, format: str, quantize: str, out: str | Path | None) ->
     if format == "onnx":
         require_packages("The format onnx", *_ONNX_PACKAGES)
     name = f"{format}-{quantize}" if quantize else format
-    folder = Path(out) if out else run.path / "exports"
+    folder = require_utf8(Path(out) if out else run.path / "exports")
     path = folder if format == "hub" and out else folder / f"{name}{FORMATS[format]}"
     written = [path] if format == "hub" else [path, path.with_name(f"{path.stem}.json")]
     for there in filter(Path.exists, written if out else []):

@@ -9,7 +9,6 @@ __all__ = ['find_food101', 'load_extracted', 'prepare_food101', 'RecordSource', 
 # %% ../nbs/02_food101.ipynb #057c6876
 import json
 import sys
-from collections import Counter
 from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from foodvision.data import (
 from .drawing import sample_directory
 from .errors import UserError
 from .files import write_json
-from .folders import describe_skipped, list_folder
+from .folders import describe_skipped, read_folder
 from .names import some_of
 from .run import Config
 from .system import is_reachable
@@ -49,7 +48,7 @@ def find_food101(
 def _read_list(path: Path) -> dict:
     "The ids of each class as `meta/train.json` or `meta/test.json` lists them"
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         why = f"{error.strerror}. Extract the archive again."
         raise UserError(f"{path} cannot be read: {why}") from None
@@ -96,17 +95,15 @@ def load_extracted(
 ) -> PhotoData:  # The official test split is `test`
     "An extracted Food101"
     listed = {part: _read_list(root / "meta" / f"{part}.json") for part in ("train", "test")}
-    skipped: Counter = Counter()
+    tree = read_folder(root / "images")
     present = {
-        name: {f"{name}/{photo}" for photo in list_folder(root / "images" / name, skipped)[1]}
-        for name in list_folder(root / "images", skipped)[0]
+        name: {f"{name}/{photo}" for photo in folder.photos}
+        for name, folder in tree.folders.items()
     }
     found: dict[str, dict] = {}
     for part, classes in listed.items():
         found[part] = {
-            name: sorted(
-                i.split("/")[-1] + ".jpg" for i in ids if f"{i}.jpg" in present.get(name, ())
-            )
+            name: sorted(f"images/{i}.jpg" for i in ids if f"{i}.jpg" in present.get(name, ()))
             for name, ids in classes.items()
         }
         if not any(found[part].values()):
@@ -114,9 +111,9 @@ def load_extracted(
             raise UserError(f"{root}/images has {none}; is that of another data set?")
     class_names = sorted(name for name, photos in found["train"].items() if photos)
     notes = _differences(root, listed, found, class_names, present, missing)
-    notes += filter(None, [describe_skipped(skipped)])
+    notes += filter(None, [describe_skipped(tree.all_skipped)])
     source = FileSource(root)
-    learn, test = (make_split(found[part], class_names, source, "images/") for part in found)
+    learn, test = (make_split(found[part], class_names, source) for part in found)
     return split_validation("food101", class_names, learn, test, validation_fraction, seed, notes)
 
 # %% ../nbs/02_food101.ipynb #773f7cf7
@@ -272,6 +269,7 @@ def load_data(
     validation_fraction: float = 0.15,  # Share of each class's training photos held out for choices, up to 0.5
     seed: int = 42,  # Decides which photos are held out
     missing: str = "allow",  # Food101 photos listed but absent: `allow` counts them, `error` refuses
+    class_level: int = 0,  # How deep a folder's class folders are; 0 for those that hold photos
 ) -> PhotoData:  # Three splits, class names, and notes
     "The data that `source` names; raises `UserError` for what cannot be loaded or learnt from"
     if source == "sample":
@@ -281,7 +279,7 @@ def load_data(
     directory = _directory(source)
     if _has_food101(directory):
         return load_food101(directory, validation_fraction, seed, missing)
-    return load_folder(directory, validation_fraction, seed=seed)
+    return load_folder(directory, validation_fraction, seed=seed, class_level=class_level)
 
 # %% ../nbs/02_food101.ipynb #1810aa98
 def load_configured(
@@ -289,16 +287,18 @@ def load_configured(
     source: str | Path = "",  # What `load_data` takes; the data of the configuration if not given
 ) -> PhotoData:  # Three splits, class names, and notes
     "The data of a training; raises `UserError` for what cannot be loaded or learnt from"
-    return load_data(source or config.data, config.validation_fraction, config.seed)
+    settings = config.validation_fraction, config.seed
+    return load_data(source or config.data, *settings, class_level=config.class_level)
 
 # %% ../nbs/02_food101.ipynb #7a5b5ebb
 def load_for_test(
     source: str | Path,  # What `load_data` takes, or a folder that has `test/<class>/…` alone
     class_names: list,  # The classes of the run to measure
+    class_level: int = 0,  # How deep a folder's class folders are; 0 for those that hold photos
 ) -> PhotoData:  # The photos to measure on are its `test`; a folder's other splits are empty
     "Photos to measure a run on; raises `UserError` for a class that is not in `class_names`"
     official = source in ("sample", "food101") or _has_food101(_directory(source))
-    data = load_data(source) if official else load_test_folder(source)
+    data = load_data(source) if official else load_test_folder(source, class_level)
     if unknown := [name for name in data.class_names if name not in set(class_names)]:
         ways = f"Remove them, or rename them to classes it knows: {some_of(class_names)}"
         problem = f"has classes that the run does not know: {some_of(unknown)}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import UserError, check_value
-from .files import is_unfinished, read_json, write_json
+from .files import is_unfinished, read_json, require_utf8, write_json
 from .names import shortened, some_of
 from .run_folder import Epoch, RunRecord, check_metadata, is_run, remove_own_files
 from .system import package_versions
@@ -59,6 +59,7 @@ class Config(CheckedSettings):
     "Every choice of a run; saved in its folder as part of `config.json`"
 
     data: str = "sample"  # `sample` (drawn by the package), `food101`, or a folder of photos
+    class_level: int = 0  # How deep class folders are in folders; 0 for those that hold photos
     validation_fraction: float = 0.15  # Share of the training photos held out to make choices on
     image_size: int = 224  # Side in pixels of the square that every photo is resized to
     backbone: str = "EfficientNetB0"  # From Keras Applications, `EfficientNetLite0`, or a file
@@ -92,6 +93,7 @@ class Config(CheckedSettings):
 
 # %% ../nbs/00_run.ipynb #ca538145
 _BOUNDS = [  # fields, lowest, highest
+    ("class_level", 0, 20),
     ("validation_fraction", 0.01, 0.5),
     ("image_size", 32, 1024),
     ("dropout", 0, 0.9),
@@ -152,12 +154,7 @@ def check_free(
     overwrite: bool = False,  # Whether a run that is there already may be replaced
 ) -> Path:  # `path`
     "Raise `UserError` if a new run cannot have this folder; nothing is written or removed"
-    path = Path(path)
-    try:
-        str(path.absolute()).encode("utf-8")
-    except UnicodeEncodeError:
-        reason = "is not valid UTF-8, and TensorFlow cannot write there. Choose another folder."
-        raise UserError(f"{path} {reason}") from None
+    path = require_utf8(Path(path).expanduser())
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; a run needs a folder of its own. Choose another name.")
     if path.exists() and any(not is_unfinished(file) for file in path.iterdir()):
@@ -191,7 +188,7 @@ def read_run(
     path: str | Path,  # A run folder, or the word `food101`
 ) -> tuple[Path, dict]:  # The folder, and what its `config.json` holds
     "Read a run's `config.json`; raises `UserError` if the folder is not a run of this version"
-    path = _PRETRAINED_FOLDER if path == PRETRAINED else Path(path)
+    path = _PRETRAINED_FOLDER if path == PRETRAINED else Path(path).expanduser()
     if not path.is_dir():
         raise UserError(f"No run folder at {path}. Train one with: foodvision train --run {path}")
     if not (path / "config.json").exists():

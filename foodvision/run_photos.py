@@ -81,7 +81,7 @@ def _load(run, source):
             return data
     except UserError:
         pass  # what cannot be split may still do as a test
-    return load_for_test(source, run.class_names)
+    return load_for_test(source, run.class_names, run.config.class_level)
 
 # %% ../nbs/appendix/run_photos.ipynb #2705774b
 def split_of(

@@ -377,7 +377,7 @@ def train(
     `Interrupted` when the training was asked to stop (SIGTERM, Ctrl-C) and saved a checkpoint.
     """
     message = f"Stopped, with a checkpoint. Carry on with: foodvision train --resume {directory}{strategy.options}"
-    with strategy.open(Path(directory), resume) as folder, lock(folder):
+    with strategy.open(Path(directory).expanduser(), resume) as folder, lock(folder):
         run = open_to_resume(folder, config) if resume else None
         if run and run.info["complete"]:
             return run
