@@ -209,11 +209,10 @@ def report_pages(
     if count > MANY_CLASSES:
         drawn += "Classes that are confused are next to each other. On the page, point at a square to read it."
     lead = f"{percent(top_1['value'])} top-1 on {facts['photos']:,} {data['split']} photos of {data['class_count']} classes; "
-    values = {
-        "title": f"Report of {facts['run']}", "lead": f"{lead}{size_sentence(data)}.", "facts": facts, "plots": plots,
-        "photos": photos, "published": PUBLISHED, "drawn_classes": drawn, "size": size_sentence(data),
-        "weights": Path(facts["config"]["weights"]).name,
-    }  # fmt: skip
+    values = {"title": f"Report of {facts['run']}", "lead": f"{lead}{size_sentence(data)}."}
+    values |= {"facts": facts, "plots": plots, "photos": photos, "published": PUBLISHED}
+    values |= {"drawn_classes": drawn, "size": size_sentence(data)}
+    values |= {"weights": Path(facts["config"]["weights"]).name}
     return {name: render(name, **values) for name in ("report.html", "report.md")}
 
 # %% ../nbs/appendix/report.ipynb #3c84bef8
