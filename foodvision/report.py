@@ -211,8 +211,8 @@ def report_pages(
     lead = f"{percent(top_1['value'])} top-1 on {facts['photos']:,} {data['split']} photos of {data['class_count']} classes; "
     values = {"title": f"Report of {facts['run']}", "lead": f"{lead}{size_sentence(data)}."}
     values |= {"facts": facts, "plots": plots, "photos": photos, "published": PUBLISHED}
-    values |= {"drawn_classes": drawn, "size": size_sentence(data)}
-    values |= {"weights": Path(facts["config"]["weights"]).name}
+    weights = Path(facts["config"]["weights"]).name
+    values |= {"drawn_classes": drawn, "size": size_sentence(data), "weights": weights}
     return {name: render(name, **values) for name in ("report.html", "report.md")}
 
 # %% ../nbs/appendix/report.ipynb #3c84bef8
