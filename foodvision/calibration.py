@@ -17,7 +17,7 @@ import numpy as np
 from .data import PhotoData
 from .drawing_ood import KINDS, draw_out_of_distribution
 from .errors import UserError
-from .files import atomic_write
+from .files import atomic_write, optional
 from .metrics import Predictions, new_axes, softmax
 from foodvision.predictor import (
     Predictor,
@@ -217,8 +217,7 @@ def is_sure(
     logits: np.ndarray,  # (n, classes)
     temperature: float,  # The fitted temperature
     threshold: dict,  # From `fit_threshold`
-    similarity: np.ndarray
-    | None = None,  # (n,) from `feature_similarity`; else probabilities decide
+    similarity: np.ndarray | None = None,  # (n,) `feature_similarity`; else probabilities decide
 ) -> np.ndarray:  # (n,) bool
     "Whether to give each answer, or to say 'not sure' instead"
     score, scale = deciding_score(threshold, similarity), threshold.get("scale")
@@ -344,7 +343,7 @@ def write_class_features(
     decoded = decode_part(run, predictor, split.take(np.sort(np.concatenate(chosen))))
     _, features = predict_batches(predictor, decoded.images, run.config.batch_size)
     centroids = class_centroids(np.asarray(features), decoded.labels)
-    with atomic_write(path) as part:
+    with optional("the calibration"), atomic_write(path) as part:
         np.savez(part, directions=centroids)
     return centroids
 
@@ -385,7 +384,8 @@ def fit_calibration(
     threshold = fit_threshold(validation, temperature, other, target)
     threshold |= {"out_of_distribution": name, "photos": len(validation)}
     calibrated = {**calibrated_files(run), run.model_path.name: predictor.checksum}
-    run.record(temperature=temperature, threshold=threshold, calibrated=calibrated)
+    with optional("the calibration"):  # as of a run that cannot be written
+        run.record(temperature=temperature, threshold=threshold, calibrated=calibrated)
     return Calibration(temperature, threshold, centroids)
 
 # %% ../nbs/14_calibration.ipynb #7ed66e60

@@ -136,9 +136,7 @@ _VERSION = 2  # of the drawings: raise it whenever a photo changes
 
 
 def sample_directory(
-    cache: str
-    | Path
-    | None = None,  # None for `$XDG_CACHE_HOME/foodvision` or `~/.cache/foodvision`
+    cache: str | Path | None = None,  # By default `foodvision` in the user's cache folder
     photos_per_class: tuple = (48, 24),  # How many photos of each dish to train and to test with
 ) -> Path:  # A folder with `train/<class>/NNN.jpg` and `test/<class>/NNN.jpg`
     "The sample as JPEG files, drawn on first use; raises `UserError` if it cannot be written"

@@ -24,7 +24,7 @@ from .calibration import require_calibration
 from .data import PhotoData
 from .errors import UserError
 from .exported import ExportedModel, embed_metadata, require_packages, staged
-from .files import require_utf8, write_json, write_text
+from .files import optional, require_utf8, write_json, write_text
 from .food101 import load_configured
 from .hub import export_hub, export_metadata, model_card
 from .model import load_model
@@ -344,7 +344,8 @@ def export_run(
         if not isinstance(data, PhotoData):
             data = load_configured(run.config, data or "")
         record = _export_file(run, path, format, quantize, data, photos, limits or {})
-    write_text(run.path / "README.md", model_card(run))
+    with optional("the model card"):
+        write_text(run.path / "README.md", model_card(run))
     return record
 
 # %% ../nbs/16_export.ipynb #93da312f

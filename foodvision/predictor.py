@@ -74,7 +74,9 @@ def forward_function(
     "The model's logits and pooled features in one pass, compiled once for every batch size"
     import keras
     import tensorflow as tf
+    from foodvision.precision import require_tensorflow
 
+    require_tensorflow()
     outputs = [model.get_layer(name).output for name in ("logits", "pooling")]
     inner = keras.Model(model.inputs[0], outputs)
     return tf.function(

@@ -81,7 +81,8 @@ def _load(run, source):
             return data
     except UserError:
         pass  # what cannot be split may still do as a test
-    return load_for_test(source, run.class_names, run.config.class_level)
+    options = run.config.class_level, run.config.on_bad_image
+    return load_for_test(source, run.class_names, *options)
 
 # %% ../nbs/appendix/run_photos.ipynb #2705774b
 def split_of(
