@@ -209,7 +209,7 @@ def report_pages(
     if count > MANY_CLASSES:
         drawn += "Classes that are confused are next to each other. On the page, point at a square to read it."
     lead = f"{percent(top_1['value'])} top-1 on {facts['photos']:,} {data['split']} photos of {data['class_count']} classes; "
-    values = {"title": f"Report of {facts['run']}", "lead": f"{lead}{size_sentence(data)}."}
+    values: dict = {"title": f"Report of {facts['run']}", "lead": f"{lead}{size_sentence(data)}."}
     values |= {"facts": facts, "plots": plots, "photos": photos, "published": PUBLISHED}
     weights = Path(facts["config"]["weights"]).name
     values |= {"drawn_classes": drawn, "size": size_sentence(data), "weights": weights}
