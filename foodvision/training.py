@@ -51,10 +51,11 @@ from foodvision.pipeline import (
     training_batches,
 )
 from .own_callbacks import OwnCallbacks
-from .precision import choose_policy, device_summary, make_reproducible
+from .precision import choose_policy, device_summary
+from .precision import make_reproducible, require_tensorflow
 from .resume import Checkpoint, GracefulShutdown, Resumable, StageEpochs
 from .resume import load_checkpoint, remove_checkpoints
-from .resume_checks import check_unchanged, explain_file_errors, open_to_resume
+from .resume_checks import check_unchanged, explain_failures, open_to_resume
 from .run import Config, Run, check_free
 from .system import lock
 from .preprocessing import AUGMENTATIONS, Augmentation
@@ -65,6 +66,7 @@ class Strategy(SingleProcess):
 
     devices = 1  # of this process, which share each batch
     options = ""  # of the command that resumes such a training
+    lost: tuple = ()  # kinds of errors that come from the loss of another process
 
     def open(self, directory: Path, resume: bool) -> AbstractContextManager[Path]:  # Of the run
         "A context that gives the folder to write to; a failure inside it ends all processes"
@@ -230,6 +232,7 @@ def prepare(
     label_issues: Path | None = None,  # A table of training photos to leave out
 ) -> tuple[keras.Model, DecodedSplit, DecodedSplit, dict]:  # Training, validation, facts
     "Everything that a training needs; raises `UserError` if a photo or a setting is wrong"
+    require_tensorflow()
     make_reproducible(config.seed, config.deterministic)
     whole = load_configured(config)
     data = drop_label_issues(whole, label_issues) if label_issues else whole
@@ -382,7 +385,7 @@ def train(
         if not run:
             check_free(folder, overwrite)
         run, *parts = _begin(run, config, folder, overwrite, accept_changes, strategy)
-        with strategy.graceful_shutdown(message) as stop, explain_file_errors(run):
+        with strategy.graceful_shutdown(message) as stop, explain_failures(run, strategy.lost):
             run.record(distribution={"devices": strategy.devices, "workers": strategy.count})
             _fit_both(run, stop, strategy, callbacks, *parts)
         remove_checkpoints(run.path / "checkpoint")
