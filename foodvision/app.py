@@ -296,8 +296,7 @@ def serve_app(
     run: Run | str | Path,  # A finished run
     host: str = "127.0.0.1",  # Address to listen on; 0.0.0.0 lets other machines in
     port: int = 7860,  # Port to listen on; 0 for any free one
-    examples: list
-    | tuple = (),  # Photos, folders or patterns to offer as examples; drawn ones if none are given
+    examples: list | tuple = (),  # Photos, folders or patterns to offer; drawn ones if none
     similar: str | Path = "",  # Photos to show the most similar of, as `open_index` takes them
 ):
     "Serve the page until Ctrl-C, SIGTERM or a notebook's stop button; raises `UserError` if that cannot be"

@@ -52,13 +52,14 @@ def _print_estimate(config):
         print(estimate_training(config), flush=True)
 
 # %% ../nbs/18_cli.ipynb #663c3190
-def _evaluate(run, data=None, out_of_distribution=None):
+def _evaluate(run, data=None, out_of_distribution=None, out=None):
     "Evaluate a run and print the main results"
     import_tensorflow()
     from foodvision.hub import model_card
     from foodvision.report import evaluate as evaluate_run
 
-    metrics = evaluate_run(run, data, out_of_distribution=out_of_distribution)
+    others = out_of_distribution
+    metrics = evaluate_run(run, data, out_of_distribution=others, folder=out)
     for note in metrics["data"]["notes"] if data else []:  # `train` prints those of its own photos
         print(f"Note: {note}")
     measures = {"top-1": "top_1", "top-5": "top_5", "balanced top-1": "balanced_top_1"}
@@ -68,7 +69,7 @@ def _evaluate(run, data=None, out_of_distribution=None):
             interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
             print(f"{title}: {metrics[name]['value']:.1%}  ({interval})")
     print(f"Report: {Path(metrics['report']) / 'report.html'}")
-    if not data and run.model_path.exists():
+    if not data and not out and run.model_path.exists():
         write_text(run.path / "README.md", model_card(run))
         print(f"Model card: {run.path / 'README.md'}")
 
@@ -154,6 +155,7 @@ def evaluate(
     run: str,  # A run folder, or `food101`
     data: str = "",  # Other photos to measure on: a folder or a table, all of it, or `sample` or `food101`; the run's own if not given
     out_of_distribution: str = "",  # Folder with photos of other things, to measure "not sure" on; drawn pictures if not given
+    out: str = "",  # Folder for the report; report in the run if not given
 ):
     "Measure a run's model on the test photos and write its report."
     opened = open_run(run)
@@ -161,7 +163,7 @@ def evaluate(
     if opened.is_pretrained and not data:
         raise UserError(f"Say where the photos are: foodvision evaluate {run} --data FOLDER")
     print(f"Evaluating {run} on {data or opened.config.data}", flush=True)
-    _evaluate(opened, data or None, out_of_distribution or None)
+    _evaluate(opened, data or None, out_of_distribution or None, out or None)
 
 # %% ../nbs/18_cli.ipynb #8f9261e8
 def predict(
@@ -262,7 +264,8 @@ def _export_file(run, out, data, *options):
 
     record = export_run(run, options[0], options[1], out, data, *options[2:])
     print("\n".join(summarise_export(record)))
-    print(f"Model card: {Path(run) / 'README.md'}")
+    if (card := Run.open(run).path / "README.md").exists():
+        print(f"Model card: {card}")
     print(f"Exported: {record['path']}")
 
 # %% ../nbs/18_cli.ipynb #51bd2f5e
@@ -343,8 +346,7 @@ def check_data(
 
 # %% ../nbs/18_cli.ipynb #68f111d7
 def audit(
-    run: str
-    | None = None,  # A run folder: its data is audited, with its backbone at its image size
+    run: str | None = None,  # A run folder: its data, with its backbone at its image size
     out: str = "",  # Folder for audit.csv and audit.html; audit in the run, or label-audit, if not given
     sure: float = 0.9,  # Propose to leave a photo out from this confidence that its label is wrong, 0.5 to 1
     **settings: Config,  # Without a run: the data, the backbone to compare its photos by, the image size
@@ -403,8 +405,7 @@ COMMANDS = {function.__name__.replace("_", "-"): function for function in _FUNCT
 
 
 def main(
-    arguments: list[str]
-    | None = None,  # Words after `foodvision`; by default those of the command line
+    arguments: list[str] | None = None,  # Words after `foodvision`; else the command line's
 ) -> int:  # Exit code: 0 done, 1 the work failed, 2 the call was wrong
     "Run a command; the entry point `foodvision`"
     open_streams()

@@ -26,7 +26,7 @@ from fastcore.docments import docments
 from fastcore.xdg import xdg_cache_home, xdg_config_home
 
 from . import __version__
-from .errors import UserError
+from .errors import UserError, failure_reason, is_out_of_memory
 from .files import cache_folder, is_writable
 from .names import displayed, shortened
 from .run import PRETRAINED, Config, Run, require_model
@@ -68,7 +68,8 @@ def add_option(
         lists: dict = {"action": "append", "default": [], "metavar": "STR", "type": expand}
         return parser.add_argument(flag, help=_help(text), **lists)
     shown = {"metavar": kind.__name__.upper(), "help": _help(text, default)}
-    return parser.add_argument(flag, type=_PARSED.get(kind, kind), default=default, **shown)
+    shown |= {"type": _PARSED.get(kind, kind), "dest": name}
+    return parser.add_argument(flag, default=default, **shown)
 
 
 _PARSED: dict[Any, Callable] = {str: expand}
@@ -145,12 +146,16 @@ def run_command(
         return fail("stopped", 130)
     except BrokenPipeError:
         return 141
-    except MemoryError:
-        advice = "End other programs, or lower --batch-size or --cache-gigabytes"
-        return fail(f"not enough memory. {advice}.", 1)
-    except OSError as error:
+    except Exception as error:
+        if is_out_of_memory(error):
+            advice = (
+                "End other programs, or use a smaller batch_size, image_size or cache_gigabytes"
+            )
+            return fail(f"not enough memory. {advice}.", 1)
+        if not isinstance(error, OSError):
+            raise
         name = f": {error.filename}" if error.filename else ""
-        return fail(f"{error.strerror or error}{name}", 1)
+        return fail(f"{failure_reason(error)}{name}", 1)
 
 # %% ../nbs/appendix/commands.ipynb #678aa962
 def set_environment():

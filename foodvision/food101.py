@@ -224,9 +224,7 @@ def load_records(
 
 # %% ../nbs/02_food101.ipynb #f1650d5f
 def load_food101(
-    data_dir: str
-    | Path
-    | None = None,  # TFDS' folder (None: its default), or an extracted `food-101` or its parent
+    data_dir: str | Path | None = None,  # TFDS' folder, or `food-101`, extracted, or its parent
     validation_fraction: float = 0.15,  # Share of each class's training photos held out for choices, up to 0.5
     seed: int = 42,  # Decides which photos are held out
     missing: str = "allow",  # Photos listed but absent in an extracted folder: `allow` counts them, `error` refuses

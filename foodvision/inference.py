@@ -250,9 +250,7 @@ class Classifier(Ranker):
     @classmethod
     def load(
         cls,
-        run: Run
-        | str
-        | Path,  # A finished run that has been evaluated, a compact one, or `food101`
+        run: Run | str | Path,  # An evaluated run, a compact one, or `food101`
     ) -> "Classifier":
         "Read a run's model; says so if it is not calibrated; raises `UserError` without a model"
         run = run if isinstance(run, Run) else Run.open(run)
@@ -324,7 +322,7 @@ def print_predictions(
 # %% ../nbs/15_inference.ipynb #b3066275
 def _save_explanation(classifier, name, source, folder):
     "Write the photo with its heat map; a second photo of the same name gets a number"
-    stem, number = shortened(Path(name).stem, 60), 1  # a file's name has at most 255 bytes
+    stem, number = shortened(Path(name).stem, 40), 1  # a file's name has at most 255 bytes
     while (path := folder / f"{stem}{'' if number == 1 else f'-{number}'}.png").exists():
         number += 1
     with atomic_write(path) as part:

@@ -32,7 +32,7 @@ from foodvision.look_alikes import (
 )
 from .model import build_model, freeze, parameter_counts, split_model
 from .pipeline import DecodedSplit, decode_split, lazy_split
-from .precision import device_summary, make_reproducible
+from .precision import device_summary, make_reproducible, require_tensorflow
 from .resume import GracefulShutdown
 from .run import Config, Run
 
@@ -75,10 +75,8 @@ def weights_checksum(
     model: keras.Model,  # Any model
 ) -> str:  # 12 hexadecimal digits
     "A checksum of all weights of a model"
-    digest = hashlib.sha256()
-    for weights in model.get_weights():
-        digest.update(np.ascontiguousarray(weights).tobytes())
-    return digest.hexdigest()[:12]
+    content = b"".join(weights.tobytes() for weights in model.get_weights())
+    return hashlib.sha256(content).hexdigest()[:12]
 
 # %% ../nbs/appendix/preparation.ipynb #10b10012
 def prepare(
@@ -88,6 +86,7 @@ def prepare(
     groups: tuple | list = (),  # Names of photos that look alike, group by group
 ) -> tuple[keras.Model, DecodedSplit, DecodedSplit, dict]:  # Training, validation, facts
     "Everything that a training needs; raises `UserError` if a photo or a setting is wrong"
+    require_tensorflow()
     make_reproducible(config.seed, config.deterministic)
     whole, data = load_photos(config, label_issues, groups)
     classes, seed = list(data.class_names), config.seed

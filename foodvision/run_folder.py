@@ -49,7 +49,7 @@ class _HeadSettings(TypedDict):
 class _Compact(TypedDict):
     name: str
     side: int
-    middle: bool
+    center_crop: bool
 
 # %% ../nbs/appendix/run_folder.ipynb #857df07d
 class _Value(TypedDict):

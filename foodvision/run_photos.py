@@ -56,8 +56,8 @@ def load_own(
     except UserError as error:
         raise UserError(f"{needed}: {error}", 1) from None
     if "fingerprint" in run.info.get("data", {}) and not is_own(run, data):
-        raise UserError(f"{needed}: {run.config.data} holds other photos now. "
-                        "Put the old ones back, or train anew.", 1)  # fmt: skip
+        changed = f"{needed}: {run.config.data} holds other photos now"
+        raise UserError(f"{changed}. Put the old ones back, or train anew.", 1)
     return data
 
 # %% ../nbs/appendix/run_photos.ipynb #945e256c
@@ -69,8 +69,8 @@ def load_to_measure(
     if not isinstance(data, PhotoData):
         data = _load(run, data or run.config.data)
     if unknown := sorted(set(data.class_names) - set(run.class_names)):
-        raise UserError(f"{data.name} has classes that {run.path} was not trained on: "
-                        f"{', '.join(unknown[:5])}")  # fmt: skip
+        others = f"{data.name} has classes that {run.path} was not trained on"
+        raise UserError(f"{others}: {', '.join(unknown[:5])}")
     return data
 
 
