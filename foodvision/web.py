@@ -105,7 +105,7 @@ def page_facts(
     return {
         "classes": run.class_names,
         "side": compact["side"],
-        "middle": compact["middle"],
+        "center_crop": compact["center_crop"],
         "temperature": fitted.temperature,
         "threshold": fitted.threshold,
         "model": {"name": compact["name"], "bytes": size, "sha256": checksum(model)},
