@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from fastcore.basics import num_cpus
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -114,7 +115,7 @@ def _examine_block(split: Split, block: range) -> list[tuple[bytes | None, list]
 # %% ../nbs/appendix/check.ipynb #654374ee
 def _examine_all(data: PhotoData, progress: bool) -> dict:
     "The rows of each split, in its order"
-    threads = ThreadPoolExecutor(os.cpu_count() or 1)
+    threads = ThreadPoolExecutor(num_cpus())
     rows: dict[str, list] = {part: [] for part in data.splits}
     total, hidden = sum(map(len, data.splits.values())), None if progress else True
     try:

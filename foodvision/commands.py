@@ -68,7 +68,8 @@ def add_option(
         lists: dict = {"action": "append", "default": [], "metavar": "STR", "type": expand}
         return parser.add_argument(flag, help=_help(text), **lists)
     shown = {"metavar": kind.__name__.upper(), "help": _help(text, default)}
-    return parser.add_argument(flag, type=_PARSED.get(kind, kind), default=default, **shown)
+    shown |= {"type": _PARSED.get(kind, kind), "dest": name}
+    return parser.add_argument(flag, default=default, **shown)
 
 
 _PARSED: dict[Any, Callable] = {str: expand}
@@ -181,7 +182,7 @@ def new_run_folder(
     if name == PRETRAINED:
         taken = f"{PRETRAINED} is the name of the classifier that comes with the package"
         raise UserError(f"{taken}. Choose another name, or ./{PRETRAINED}")
-    made = f"{shortened(displayed(Path(data).name))}-{time.strftime('%Y%m%d-%H%M%S')}"
+    made = f"{shortened(displayed(Path(data).name), mark='~')}-{time.strftime('%Y%m%d-%H%M%S')}"
     return Path(name or f"runs/{made}")
 
 

@@ -8,13 +8,13 @@ __all__ = ['LIMITS', 'FORMATS', 'probability_function', 'frozen_module', 'is_mix
            'measure_export', 'export_run', 'summarise_export']
 
 # %% ../nbs/16_export.ipynb #788ff8d9
-import os
 import shutil
 import statistics
 import time
 from importlib import metadata
 from pathlib import Path
 
+from fastcore.basics import num_cpus
 import keras
 import numpy as np
 import tensorflow as tf
@@ -313,7 +313,7 @@ def _export_file(run, path, format, quantize, data, photos, limits) -> dict:
     versions = package_versions()
     if format == "onnx":
         versions |= {package: metadata.version(package) for package in _ONNX_PACKAGES}
-    facts = {"limits": limits, "data": data.name, "cores": os.cpu_count(), "versions": versions}
+    facts = {"limits": limits, "data": data.name, "cores": num_cpus(), "versions": versions}
     record |= facts
     write_json(path.with_name(f"{path.stem}.json"), record)
     return {**record, "path": str(path)}

@@ -9,13 +9,13 @@ __all__ = ['Predictor', 'forward_function', 'grad_cam', 'KerasPredictor', 'check
 
 # %% ../nbs/12_predictor.ipynb #579f8ebc
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from fastcore.basics import num_cpus
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
@@ -159,7 +159,7 @@ def open_litert(
         with suppress_output():  # the interpreter greets on stderr
             from ai_edge_litert.interpreter import Interpreter
 
-            interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count() or 1)
+            interpreter = Interpreter(str(path), num_threads=threads or num_cpus())
             interpreter.allocate_tensors()
         function = interpreter.get_signature_runner()
         [photos] = function.get_input_details().values()
@@ -281,7 +281,7 @@ def decode_ahead(
     ahead: int,  # Decode at most this many photos in advance
 ) -> Iterator:  # Pairs of a name and its pixels, or the `UserError` it met, in order
     "Decode photos in threads, a little in advance of whoever asks for them"
-    pool, waiting = ThreadPoolExecutor(min(16, os.cpu_count() or 1)), deque()
+    pool, waiting = ThreadPoolExecutor(min(16, num_cpus())), deque()
 
     def finished():
         name, future = waiting.popleft()

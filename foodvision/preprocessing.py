@@ -202,7 +202,7 @@ class Placement(NamedTuple):
 
 FIT_WORDS = {
     "squash": "a whole photo squashed to a square",
-    "crop": "the middle square of a photo",
+    "crop": "the centre square of a photo",
     "pad": "a whole photo padded to a square",
 }
 

@@ -33,6 +33,8 @@ from foodvision.calibration import (
 from .data import PhotoData, Split, photo_sizes
 from .errors import UserError
 from .files import is_writable, merge_folder, write_csv, write_json, write_text
+
+# %% ../nbs/appendix/report.ipynb #a7c0e701
 from foodvision.metrics import (
     MANY_CLASSES,
     MOST_CLASSES,
@@ -209,11 +211,10 @@ def report_pages(
     if count > MANY_CLASSES:
         drawn += "Classes that are confused are next to each other. On the page, point at a square to read it."
     lead = f"{percent(top_1['value'])} top-1 on {facts['photos']:,} {data['split']} photos of {data['class_count']} classes; "
-    values = {
-        "title": f"Report of {facts['run']}", "lead": f"{lead}{size_sentence(data)}.", "facts": facts, "plots": plots,
-        "photos": photos, "published": PUBLISHED, "drawn_classes": drawn, "size": size_sentence(data),
-        "weights": Path(facts["config"]["weights"]).name,
-    }  # fmt: skip
+    values: dict = {"title": f"Report of {facts['run']}", "lead": f"{lead}{size_sentence(data)}."}
+    values |= {"facts": facts, "plots": plots, "photos": photos, "published": PUBLISHED}
+    weights = Path(facts["config"]["weights"]).name
+    values |= {"drawn_classes": drawn, "size": size_sentence(data), "weights": weights}
     return {name: render(name, **values) for name in ("report.html", "report.md")}
 
 # %% ../nbs/appendix/report.ipynb #3c84bef8

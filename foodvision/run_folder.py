@@ -29,6 +29,13 @@ class _Data(TypedDict):
     coarse_classes: NotRequired[list[str]]
 
 
+class _LookAlikes(TypedDict):
+    groups: int
+    photos: int
+    largest: int
+    similarity: float
+
+
 class _Device(TypedDict):
     accelerators: list
 
@@ -81,6 +88,7 @@ class RunMetadata(RunRecord, total=False):
     created: str  # Date and time
     class_names: list[str]  # In the order of their ids
     data: _Data  # Name, fingerprint, counts by split, notes, photos that were left out
+    look_alikes: _LookAlikes  # Groups of photos that look alike; `look_alikes.json` has their names
     policy: str  # The dtype policy that `auto` chose
     device: _Device  # Accelerators and processor cores
     threads: int  # TensorFlow's threads for one operation
@@ -92,7 +100,7 @@ class RunMetadata(RunRecord, total=False):
     temperature: float  # Divides the logits, above 0
     threshold: _Threshold  # When the answer is "not sure"
     measured: _Measured  # Results on the test photos, in an exported model
-    compact: _Compact  # Of a model exported as `compact`: name and image size
+    compact: _Compact  # Of a model exported as `compact`: backbone, image size, centre crop
     files: dict[str, str]  # Checksums of an exported model's files
     calibrated: dict[str, str]  # Checksums of the files that temperature and threshold hold for
 
@@ -157,7 +165,8 @@ _REPORT = (
     "confusion.png reliability.png risk_coverage.png learning_curves.png"
 )
 _OWN_FILES = {  # names by folder; a folder comes before those in it
-    ".": "history.json model.keras model.tflite class_features.npz label_issues.csv README.md",
+    ".": "history.json model.keras model.tflite class_features.npz label_issues.csv README.md "
+    "look_alikes.json",
     "checkpoint": "*.checkpoint *.damaged best_head.npz",
     "backup": "*.backup *.damaged best_head.npz",
     "tensorboard": "",

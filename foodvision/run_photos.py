@@ -13,6 +13,7 @@ import numpy as np
 from .data import PhotoData, Split
 from .errors import UserError
 from .food101 import load_configured, load_for_test
+from .look_alikes import hold_together, read_groups
 from .metrics import Predictions, predict_split
 from .predictor import Predictor
 from .run import Run
@@ -37,7 +38,8 @@ def load_as_trained(
     source: str,  # What `load_data` takes
 ) -> PhotoData:
     "Photos, split as the run splits them"
-    return load_configured(run.config, source)
+    data, config = load_configured(run.config, source), run.config
+    return hold_together(data, read_groups(run), config.validation_fraction, config.seed)
 
 
 def load_own(
@@ -53,8 +55,8 @@ def load_own(
     except UserError as error:
         raise UserError(f"{needed}: {error}", 1) from None
     if "fingerprint" in run.info.get("data", {}) and not is_own(run, data):
-        raise UserError(f"{needed}: {run.config.data} holds other photos now. "
-                        "Put the old ones back, or train anew.", 1)  # fmt: skip
+        changed = f"{needed}: {run.config.data} holds other photos now"
+        raise UserError(f"{changed}. Put the old ones back, or train anew.", 1)
     return data
 
 # %% ../nbs/appendix/run_photos.ipynb #945e256c
@@ -66,8 +68,8 @@ def load_to_measure(
     if not isinstance(data, PhotoData):
         data = _load(run, data or run.config.data)
     if unknown := sorted(set(data.class_names) - set(run.class_names)):
-        raise UserError(f"{data.name} has classes that {run.path} was not trained on: "
-                        f"{', '.join(unknown[:5])}")  # fmt: skip
+        others = f"{data.name} has classes that {run.path} was not trained on"
+        raise UserError(f"{others}: {', '.join(unknown[:5])}")
     return data
 
 

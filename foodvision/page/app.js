@@ -7,7 +7,7 @@ import { Model } from "./runtime.js";
 const $ = (id) => document.getElementById(id);
 const LONGEST = 720; // pixels of the preview's longer side
 const PLASMA = [[13, 8, 135], [76, 2, 161], [126, 3, 168], [170, 35, 149], [204, 71, 120], [230, 108, 92], [248, 149, 64], [253, 197, 39], [240, 249, 33]];
-const SEEN = { squash: "a whole photo squashed to a square", crop: "the middle square of a photo", pad: "a whole photo padded to a square" };
+const SEEN = { squash: "a whole photo squashed to a square", crop: "the centre square of a photo", pad: "a whole photo padded to a square" };
 const plain = (name) => name.replaceAll("_", " ");
 
 let facts, loading, failure, shown; // `shown`: bitmap, evidence and answer of the photo on the page
@@ -92,7 +92,7 @@ function draw() {
   pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   pen.globalAlpha = 1;
   pen.drawImage(bitmap, photo.left, photo.top, photo.width, photo.height, ...place);
-  let label = facts.fit === "crop" && bitmap.width !== bitmap.height ? "Your photo; the model looks at the square in its middle" : "Your photo";
+  let label = facts.fit === "crop" && bitmap.width !== bitmap.height ? "Your photo; the model looks at its centre square" : "Your photo";
   if (evidence && $("heat").checked) {
     const heat = heatPicture(heatOf(evidence, said.ranked[0].id)), times = heat.width / facts.side;
     const seen = [square.left, square.top, square.width, square.height].map((value) => value * times);
