@@ -34,22 +34,11 @@ from .files import atomic_write
 from .food101 import load_configured
 from .label_issues import drop_label_issues
 from .linear_head import class_weights, head_batch_size, tune_head
-from foodvision.model import (
-    adapt_normalization,
-    build_model,
-    freeze,
-    parameter_counts,
-    split_model,
-    unfreeze,
-)
+from .model import adapt_normalization, build_model, freeze
+from .model import parameter_counts, split_model, unfreeze
 from .optimizer import cross_entropy, learning_rate_multipliers, stage_optimizer
-from foodvision.pipeline import (
-    DecodedSplit,
-    decode_split,
-    evaluation_batches,
-    steps_per_epoch,
-    training_batches,
-)
+from .pipeline import DecodedSplit, decode_split, evaluation_batches
+from .pipeline import steps_per_epoch, training_batches
 from .own_callbacks import OwnCallbacks
 from .precision import choose_policy, device_summary
 from .precision import make_reproducible, require_tensorflow
