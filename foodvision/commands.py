@@ -182,7 +182,7 @@ def new_run_folder(
     if name == PRETRAINED:
         taken = f"{PRETRAINED} is the name of the classifier that comes with the package"
         raise UserError(f"{taken}. Choose another name, or ./{PRETRAINED}")
-    made = f"{shortened(displayed(Path(data).name))}-{time.strftime('%Y%m%d-%H%M%S')}"
+    made = f"{shortened(displayed(Path(data).name), mark='~')}-{time.strftime('%Y%m%d-%H%M%S')}"
     return Path(name or f"runs/{made}")
 
 
