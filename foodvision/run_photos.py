@@ -35,10 +35,10 @@ def is_own(
 # %% ../nbs/appendix/run_photos.ipynb #9fe96fa1
 def load_as_trained(
     run: Run,  # A run
-    source: str,  # What `load_data` takes
+    source: str | Path = "",  # What `load_data` takes; where the run's photos were if not given
 ) -> PhotoData:
     "Photos, split as the run splits them"
-    return load_configured(run.config, source)
+    return load_configured(run.located(), source)
 
 
 def load_own(
@@ -50,11 +50,11 @@ def load_own(
         return data
     needed = f"{run.path} has no calibration for its present model, and that takes the photos it was trained on"
     try:
-        data = load_as_trained(run, run.config.data)
+        data = load_as_trained(run)
     except UserError as error:
         raise UserError(f"{needed}: {error}", 1) from None
     if "fingerprint" in run.info.get("data", {}) and not is_own(run, data):
-        raise UserError(f"{needed}: {run.config.data} holds other photos now. "
+        raise UserError(f"{needed}: {run.located().data} holds other photos now. "
                         "Put the old ones back, or train anew.", 1)  # fmt: skip
     return data
 
@@ -65,7 +65,7 @@ def load_to_measure(
 ) -> PhotoData:
     "Photos to measure a run on; raises `UserError` if it does not know one of their classes"
     if not isinstance(data, PhotoData):
-        data = _load(run, data or run.config.data)
+        data = _load(run, data) if data else load_as_trained(run)
     if unknown := sorted(set(data.class_names) - set(run.class_names)):
         raise UserError(f"{data.name} has classes that {run.path} was not trained on: "
                         f"{', '.join(unknown[:5])}")  # fmt: skip
@@ -74,7 +74,8 @@ def load_to_measure(
 
 def _load(run, source):
     "A run's own photos, split as in its training, even if they were moved; else photos to test on"
-    if Path(source).expanduser().resolve() == Path(run.config.data).expanduser().resolve():
+    own = run.located().data
+    if Path(source).expanduser().resolve() == Path(own).expanduser().resolve():
         return load_as_trained(run, source)
     try:
         if is_own(run, data := load_as_trained(run, source)):
