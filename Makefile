@@ -48,7 +48,7 @@ NEED_NBDEV = github notebooks package site sources
 versions:  ## the tests that need no nbdev, with the oldest versions or with Google Colab's (SET=oldest, PYTHON=python3.13)
 	$(PYTHON) -m venv $(ENVIRONMENT)
 	$(PYTHON) tests/versions.py $(SET) > $(ENVIRONMENT)/versions.txt
-	$(ENVIRONMENT)/bin/pip install --quiet --no-compile --constraint $(ENVIRONMENT)/versions.txt --editable '.[test,offline]'
+	$(ENVIRONMENT)/bin/pip install --quiet --no-compile --constraint $(ENVIRONMENT)/versions.txt --editable '.[test,offline,export,app,audit]'
 	$(ENVIRONMENT)/bin/python -m pytest -n 2 --dist loadfile $(NEED_NBDEV:%=--ignore=tests/test_%.py) $(PYTEST_ARGUMENTS)
 
 kills: .venv/installed-dev  ## kill a training 100 times at random moments, resume it, compare every bit (about half an hour)

@@ -11,6 +11,7 @@ import re
 import subprocess
 
 from execnb.nbio import mk_cell
+from fastcore.docments import docments
 from nbdev.doclinks import NbdevLookup
 from nbdev.process import Processor
 from nbdev.processors import _default_exp
@@ -52,7 +53,10 @@ class Documentation(Processor):
 def described(symbol) -> str:
     "The Markdown of a public name: heading, link to the source, signature, docstring, parameters, members"
     _, _, text = api.entry(symbol, 3).partition("\n\n")
+    if getattr(symbol, "_is_protocol", False):  # nobody makes one: its members say what it is
+        text = api.doc(symbol)
     line = r"(?<=```python\n).+(?=\n```)"
+    text = in_plain_words(symbol, text)
     text = re.sub(line, lambda match: signature(symbol, match[0]), text, count=1)
     text = re.sub(r"(?<![(<`])https?://[^\s<>()`]*[^\s<>()`.,;]", r"<\g<0>>", text)
     # nbdev would link a parameter's name in backticks to a function of that name.
@@ -65,10 +69,23 @@ def described(symbol) -> str:
     return re.sub(r"(?:^\|.*\n?)+", in_a_box, "\n\n".join(filter(None, parts)), flags=re.M)
 
 
+def in_plain_words(symbol, text: str) -> str:
+    "What `repr` gives for a default, a type or a kind of parameter, as source code says it"
+    text = text.replace("<function function>", "tf.function")
+    text = re.sub(r"<[\w.]*?(\w+) object>", r"\1()", text)
+
+    def row(match: re.Match) -> str:
+        name, kind, comment = match.groups()
+        comment = comment or docments(symbol, args_kwargs=True).get(name) or ""
+        return f"| `{'*' if kind == 'P' else '**'}{name}` |  |  | {comment} |"
+
+    variable = r"^\| `(\w+)` \| <_ParameterKind\.VAR_(\w)\w+: \d> \| required \| (.*) \|$"
+    return re.sub(variable, row, text, flags=re.M)
+
+
 def signature(symbol, line: str) -> str:
     "A signature as source code, one parameter a line where it is long"
     line = line.removeprefix(symbol.__qualname__).replace("DatasetV2", "tf.data.Dataset")
-    line = re.sub(r"<[\w.]+ object>", "...", line)  # a default that has no form as source code
     code = f"def {symbol.__name__}{line}: ..."
     ruff = subprocess.run(["ruff", "format", "-"], input=code, capture_output=True, text=True)
     code = (ruff.stdout or code).strip().removesuffix("...").rstrip().removesuffix(":")

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -21,6 +22,7 @@ from .guard import LARGEST_UPLOAD, Guard, close_idle
 from .inference import Classifier, Prediction, find_photos
 from .errors import UserError
 from .run import Run, require_model
+from .similar import PhotoIndex, find_similar, open_index, thumbnails
 from .templates import data_url, render
 
 # %% ../nbs/17_app.ipynb #294506dd
@@ -28,10 +30,12 @@ def answer_html(
     prediction: Prediction | None = None,  # What the classifier says; None invites a photo
     picture=None,  # Pillow image to show below the bars, such as the one from `Classifier.explain`
     trouble: str = "",  # Why there is no answer
+    similar: list | tuple = (),  # Similar photos to show below, from `thumbnails`
 ) -> str:  # HTML without a script or an address in it
-    "An answer as part of a page: verdict, reason if it is not sure, a bar for each class, and the picture"
+    "An answer as part of a page: verdict, reason if it is not sure, a bar for each class, and the pictures"
     picture = data_url(picture, 85) if picture else ""
-    return render("answer.html", prediction=prediction, picture=picture, trouble=trouble)
+    values = {"picture": picture, "trouble": trouble, "similar": similar}
+    return render("answer.html", prediction=prediction, **values)
 
 # %% ../nbs/17_app.ipynb #28fb6572
 _PICTURE_PIXELS = 800  # longest side of the picture with the heat map
@@ -41,6 +45,7 @@ def answer_photo(
     classifier: Classifier,  # A trained run, ready to answer
     path: str | Path,  # A visitor's file, whatever it holds
     top: int = 5,  # How many classes to rank
+    index: PhotoIndex | None = None,  # Photos to show the most similar of
 ) -> str:  # HTML, as from `answer_html`
     "The answer for a file as part of a page, or a sentence about what is wrong with it; raises nothing for bad input"
     from PIL import Image
@@ -50,11 +55,14 @@ def answer_photo(
     except UserError as error:
         reason = getattr(error, "reason", "it did not arrive whole. Please send it again")
         return answer_html(trouble=reason)
+    matches = next(find_similar(classifier, index, Path(path)))[1] if index else []
+    similar = thumbnails(classifier, matches)
     if not classifier.predictor.explains:
-        return answer_html(prediction)
+        return answer_html(prediction, similar=similar)
     with Image.open(path) as photo:
         photo.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS))
-        return answer_html(prediction, classifier.explain(photo, prediction.best))
+        explained = classifier.explain(photo, prediction.best)
+    return answer_html(prediction, explained, similar=similar)
 
 # %% ../nbs/17_app.ipynb #1bb4cf92
 _KEEP_SECONDS = 60  # a visitor's file: long enough to wait for its turn and be shown in the page
@@ -118,12 +126,13 @@ _MOST_WAITING = 100  # visitors in the queue for an answer; one more is asked to
 def build_app(
     classifier: Classifier,  # A trained run, ready to answer
     examples: list | tuple = (),  # Photos to offer below the upload
+    index: PhotoIndex | None = None,  # Photos to show the most similar of
 ):  # A `gradio.Blocks`, not yet running
     "The page; raises `UserError` if Gradio is not installed"
     gradio = _toolkit()
 
     def answer(sent):
-        return answer_photo(classifier, _file_sent(sent)) if sent else answer_html()
+        return answer_photo(classifier, _file_sent(sent), index=index) if sent else answer_html()
 
     with gradio.Blocks(title="foodvision", analytics_enabled=False) as page:
         gradio.HTML(render("app.html", names=classifier.class_names), padding=False)
@@ -244,15 +253,28 @@ def _until_interrupted():
         for each, handler in before.items():
             signal.signal(each, handler)
 
+# %% ../nbs/17_app.ipynb #17index1
+def _index(classifier: Classifier, source: str | Path) -> PhotoIndex:
+    "Photos to show the most similar of; those that cannot be read are named"
+    unreadable: list[UserError] = []
+    index = open_index(classifier, source, errors=unreadable, progress=True)
+    for error in unreadable:
+        print(f"foodvision: {error}", file=sys.stderr)
+    print(
+        f"Whoever sees the page sees the photos of {source} that are similar to theirs.", flush=True
+    )
+    return index
+
 # %% ../nbs/17_app.ipynb #d8e24986
 @contextmanager
-def _opened(run: Run, host: str, port: int, examples: list | tuple):
+def _opened(run: Run, host: str, port: int, examples: list | tuple, similar: str | Path):
     "The page, served by a thread of its own until the block ends; gives the port, and an event for its end"
     with _claim(host, port) as listening, _private_folder() as folder:
         _toolkit().routes.DEFAULT_TEMP_DIR = str(folder)  # Gradio reads it only at its import
         classifier = Classifier.load(run)
         photos = _examples(classifier.class_names, examples, folder / "examples")
-        server, ended = _server(build_app(classifier, photos), folder), threading.Event()
+        index = _index(classifier, similar) if similar else None
+        server, ended = _server(build_app(classifier, photos, index), folder), threading.Event()
         _warm_up(classifier)
 
         def work():
@@ -274,13 +296,13 @@ def serve_app(
     run: Run | str | Path,  # A finished run
     host: str = "127.0.0.1",  # Address to listen on; 0.0.0.0 lets other machines in
     port: int = 7860,  # Port to listen on; 0 for any free one
-    examples: list
-    | tuple = (),  # Photos, folders or patterns to offer as examples; drawn ones if none are given
+    examples: list | tuple = (),  # Photos, folders or patterns to offer; drawn ones if none
+    similar: str | Path = "",  # Photos to show the most similar of, as `open_index` takes them
 ):
     "Serve the page until Ctrl-C, SIGTERM or a notebook's stop button; raises `UserError` if that cannot be"
     run = run if isinstance(run, Run) else Run.open(run)
     require_model(run, compact=True)
-    with _until_interrupted(), _opened(run, host, port, examples) as (used_port, ended):
+    with _until_interrupted(), _opened(run, host, port, examples, similar) as (used_port, ended):
         _announce(host, used_port)
         ended.wait()  # not `join`: interrupted, it takes the thread for ended (Python 3.11 and 3.12)
     print("Stopped. What visitors sent is removed.", flush=True)

@@ -17,7 +17,7 @@ import numpy as np
 from .data import PhotoData
 from .drawing_ood import KINDS, draw_out_of_distribution
 from .errors import UserError
-from .files import atomic_write
+from .files import atomic_write, optional
 from .metrics import Predictions, new_axes, softmax
 from foodvision.predictor import (
     Predictor,
@@ -60,8 +60,8 @@ def confidence_bins(
     bins = _bin_of(confidence)
     photos = np.bincount(bins, minlength=_BINS)
     with np.errstate(invalid="ignore"):
-        stated, right = (np.bincount(bins, values, minlength=_BINS) / photos
-                         for values in (confidence, predictions.correct))  # fmt: skip
+        per_bin = lambda values: np.bincount(bins, values, minlength=_BINS) / photos
+        stated, right = per_bin(confidence), per_bin(predictions.correct)
     return photos / len(predictions), stated, right
 
 
@@ -110,8 +110,8 @@ def expected_calibration_error_by_chance(
     "`calibration_error` of a classifier whose confidence is exactly right (Bröcker and Smith 2007)"
     confidence = predictions.probabilities(temperature).max(1)
     bins, count, random = _bin_of(confidence), len(confidence), np.random.default_rng(0)
-    gaps = (np.bincount(bins, confidence - (random.random(count) < confidence))
-            for _ in range(draws))  # fmt: skip
+    drawn = lambda: confidence - (random.random(count) < confidence)
+    gaps = (np.bincount(bins, drawn()) for _ in range(draws))
     errors = [np.abs(gap).sum() / count for gap in gaps]
     return float(np.mean(errors)), float(np.quantile(errors, 0.95))
 
@@ -139,8 +139,8 @@ def confidence_scores(
         raise ValueError(f"score must be one of {', '.join(SCORES)}, and is {score!r}")
     if scale is None:
         raise ValueError("combined needs the scale that fit_threshold gives")
-    parts = [(confidence_scores(logits, part, temperature, similarity) - mean) / spread
-             for part, (mean, spread) in scale.items()]  # fmt: skip
+    scores = {part: confidence_scores(logits, part, temperature, similarity) for part in scale}
+    parts = [(scores[part] - mean) / spread for part, (mean, spread) in scale.items()]
     return np.sum(parts, 0)
 
 # %% ../nbs/14_calibration.ipynb #2bbe03b2
@@ -187,10 +187,9 @@ def fit_threshold(
     "Threshold below which the answer is 'not sure', for every score, and which score to use"
     similarity, scale, fitted = validation.similarity, None, {}
     if similarity is not None:
-        parts = {"max_softmax": validation.probabilities(temperature).max(1),
-                 "feature_similarity": similarity}  # fmt: skip
-        scale = {part: [float(values.mean()), max(float(values.std()), 1e-6)]
-                 for part, values in parts.items()}  # fmt: skip
+        confidence = validation.probabilities(temperature).max(1)
+        parts = {"max_softmax": confidence, "feature_similarity": similarity}
+        scale = {name: [float(x.mean()), max(float(x.std()), 1e-6)] for name, x in parts.items()}
     for score in SCORES if scale else SCORES[:2]:
         known = confidence_scores(validation.logits, score, temperature, similarity, scale)
         area = None
@@ -218,8 +217,7 @@ def is_sure(
     logits: np.ndarray,  # (n, classes)
     temperature: float,  # The fitted temperature
     threshold: dict,  # From `fit_threshold`
-    similarity: np.ndarray
-    | None = None,  # (n,) from `feature_similarity`; else probabilities decide
+    similarity: np.ndarray | None = None,  # (n,) `feature_similarity`; else probabilities decide
 ) -> np.ndarray:  # (n,) bool
     "Whether to give each answer, or to say 'not sure' instead"
     score, scale = deciding_score(threshold, similarity), threshold.get("scale")
@@ -345,7 +343,7 @@ def write_class_features(
     decoded = decode_part(run, predictor, split.take(np.sort(np.concatenate(chosen))))
     _, features = predict_batches(predictor, decoded.images, run.config.batch_size)
     centroids = class_centroids(np.asarray(features), decoded.labels)
-    with atomic_write(path) as part:
+    with optional("the calibration"), atomic_write(path) as part:
         np.savez(part, directions=centroids)
     return centroids
 
@@ -365,8 +363,8 @@ def read_class_features(
         return centroids
     except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UserError(f"{path} is damaged ({reason}). Remove it; foodvision evaluate makes it again.",
-                        1) from None  # fmt: skip
+        way_out = "Remove it; foodvision evaluate makes it again."
+        raise UserError(f"{path} is damaged ({reason}). {way_out}", 1) from None
 
 # %% ../nbs/14_calibration.ipynb #396ddde0
 def fit_calibration(
@@ -383,10 +381,11 @@ def fit_calibration(
     validation = predict_part(run, predictor, data, "validation", centroids)[0]
     temperature = fit_temperature(validation)
     other, name = predict_out_of_distribution(predictor, centroids, out_of_distribution)
-    threshold = {**fit_threshold(validation, temperature, other, target),
-                 "out_of_distribution": name, "photos": len(validation)}  # fmt: skip
+    threshold = fit_threshold(validation, temperature, other, target)
+    threshold |= {"out_of_distribution": name, "photos": len(validation)}
     calibrated = {**calibrated_files(run), run.model_path.name: predictor.checksum}
-    run.record(temperature=temperature, threshold=threshold, calibrated=calibrated)
+    with optional("the calibration"):  # as of a run that cannot be written
+        run.record(temperature=temperature, threshold=threshold, calibrated=calibrated)
     return Calibration(temperature, threshold, centroids)
 
 # %% ../nbs/14_calibration.ipynb #7ed66e60
@@ -405,8 +404,8 @@ def calibrate(
     run = run if isinstance(run, Run) else Run.open(run)
     require_model(run)
     if data is not None and not is_own(run, data):
-        raise UserError(f"{data.name} does not hold the photos {run.path} was trained on, "
-                        "and it is calibrated on those alone.")  # fmt: skip
+        others = f"{data.name} does not hold the photos {run.path} was trained on"
+        raise UserError(f"{others}, and it is calibrated on those alone.")
     predictor, data = load_predictor(run), data or load_own(run)
     fitted = fit_calibration(run, predictor, data, out_of_distribution, target)
     return {"temperature": fitted.temperature, "threshold": fitted.threshold}

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from fastcore.basics import num_cpus
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
@@ -126,7 +127,7 @@ def _examine_block(split: Split, block: range) -> list[tuple[bytes | None, list]
 # %% ../nbs/appendix/check.ipynb #654374ee
 def _examine_all(data: PhotoData, progress: bool) -> dict:
     "The rows of each split, in its order"
-    threads = ThreadPoolExecutor(os.cpu_count() or 1)
+    threads = ThreadPoolExecutor(num_cpus())
     rows: dict[str, list] = {part: [] for part in data.splits}
     total, hidden = sum(map(len, data.splits.values())), None if progress else True
     try:
@@ -164,9 +165,7 @@ def _copies(data: PhotoData, rows: dict) -> list[Finding]:
 # %% ../nbs/appendix/check.ipynb #54c29ec3
 def check_data(
     data: PhotoData,  # What a loader returned
-    directory: str
-    | Path
-    | None = None,  # For `findings.csv` and `findings.png`; None writes nothing
+    directory: str | Path | None = None,  # For `findings.csv` and `.png`; None writes nothing
     progress: bool = True,  # Show a progress bar in a terminal
 ) -> list[Finding]:  # By kind in the order of `KINDS`, then by split and name; empty if all is well
     "Decode every photo in parallel and find what is broken, odd or duplicate"
@@ -227,7 +226,7 @@ def _require_own(directory: Path):
     "Raise `UserError` if writing would replace a file that is not of a check"
     table, picture = directory / "findings.csv", directory / "findings.png"
     if table.is_file():
-        with open(table, encoding="utf-8", errors="replace") as file:
+        with open(table, encoding="utf-8-sig", errors="replace") as file:
             if file.readline().strip() == ",".join(field.name for field in fields(Finding)):
                 return
     if existing := next(filter(os.path.lexists, (table, picture)), None):

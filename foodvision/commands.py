@@ -26,7 +26,7 @@ from fastcore.docments import docments
 from fastcore.xdg import xdg_cache_home, xdg_config_home
 
 from . import __version__
-from .errors import UserError
+from .errors import UserError, failure_reason, is_out_of_memory
 from .files import cache_folder, is_writable
 from .names import displayed, shortened
 from .run import PRETRAINED, Config, Run, require_model
@@ -60,7 +60,7 @@ def add_option(
         return parser.add_argument(name, help=_help(text), nargs=count, type=expand)
     if default is None:
         return parser.add_argument(name, help=_help(text), nargs="?", type=expand)
-    flag = "--" + name.replace("_", "-")
+    flag = "--" + name.rstrip("_").replace("_", "-")  # `in_` is the option --in
     if kind is bool:
         action = argparse.BooleanOptionalAction if default else "store_true"
         return parser.add_argument(flag, action=action, default=default, help=_help(text))
@@ -145,12 +145,16 @@ def run_command(
         return fail("stopped", 130)
     except BrokenPipeError:
         return 141
-    except MemoryError:
-        advice = "End other programs, or lower --batch-size or --cache-gigabytes"
-        return fail(f"not enough memory. {advice}.", 1)
-    except OSError as error:
+    except Exception as error:
+        if is_out_of_memory(error):
+            advice = (
+                "End other programs, or use a smaller batch_size, image_size or cache_gigabytes"
+            )
+            return fail(f"not enough memory. {advice}.", 1)
+        if not isinstance(error, OSError):
+            raise
         name = f": {error.filename}" if error.filename else ""
-        return fail(f"{error.strerror or error}{name}", 1)
+        return fail(f"{failure_reason(error)}{name}", 1)
 
 # %% ../nbs/appendix/commands.ipynb #678aa962
 def set_environment():

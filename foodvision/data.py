@@ -119,6 +119,8 @@ class PhotoData:
     validation: Split  # To make choices on: when to stop, which learning rate, which threshold
     test: Split  # To measure on once, at the end
     notes: tuple = ()  # What a report should mention, one sentence each
+    coarse_classes: tuple = ()  # The group that each class is in, where the data says
+    validation_given: bool = False  # Whether the data says which its validation photos are
 
     @property
     def splits(self) -> dict:
@@ -128,7 +130,10 @@ class PhotoData:
     def fingerprint(self) -> str:  # 64 hexadecimal digits
         "SHA-256 over class names, photo names, labels and the photos' bytes"
         digest = hashlib.sha256("\0".join(self.class_names).encode("utf-8", "surrogateescape"))
-        for part, splits in {"learn": [self.train, self.validation], "test": [self.test]}.items():
+        parts = {"learn": [self.train, self.validation], "test": [self.test]}
+        if self.validation_given:  # which photos these are is part of the data
+            parts = {part: [split] for part, split in self.splits.items()}
+        for part, splits in parts.items():
             photos = (row for s in splits for row in zip(s.names, s.labels, photo_digests(s)))
             rows = ["\0".join(map(str, row)) for row in photos]
             digest.update("\0\0".join([part, *sorted(rows)]).encode("utf-8", "surrogateescape"))
@@ -196,6 +201,7 @@ def split_validation(
 ) -> PhotoData:  # The three splits
     "Hold validation photos out of `learn`; raises `UserError` for names that cannot be told apart"
     _check_names(name, class_names, [split for split in (learn, validation, test) if split])
+    given = validation is not None
     if validation is None:
         held = holdout_mask(
             learn.names, learn.labels, class_names, validation_fraction, seed, "validation"
@@ -204,7 +210,8 @@ def split_validation(
     else:
         notes = ["The data comes with its validation photos; none are held out.", *notes]
     classes, texts = (tuple(map(displayed, each)) for each in (class_names, notes))
-    return PhotoData(displayed(name), classes, learn, validation, test, texts)
+    splits = learn, validation, test
+    return PhotoData(displayed(name), classes, *splits, texts, validation_given=given)
 
 # %% ../nbs/01_data.ipynb #a212bcad
 def make_split(

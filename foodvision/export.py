@@ -8,13 +8,13 @@ __all__ = ['LIMITS', 'FORMATS', 'probability_function', 'frozen_module', 'is_mix
            'measure_export', 'export_run', 'summarise_export']
 
 # %% ../nbs/16_export.ipynb #788ff8d9
-import os
 import shutil
 import statistics
 import time
 from importlib import metadata
 from pathlib import Path
 
+from fastcore.basics import num_cpus
 import keras
 import numpy as np
 import tensorflow as tf
@@ -24,7 +24,7 @@ from .calibration import require_calibration
 from .data import PhotoData
 from .errors import UserError
 from .exported import ExportedModel, embed_metadata, require_packages, staged
-from .files import require_utf8, write_json, write_text
+from .files import optional, require_utf8, write_json, write_text
 from .food101 import load_configured
 from .hub import export_hub, export_metadata, model_card
 from .model import load_model
@@ -314,7 +314,7 @@ def _export_file(run, path, format, quantize, data, photos, limits) -> dict:
     versions = package_versions()
     if format == "onnx":
         versions |= {package: metadata.version(package) for package in _ONNX_PACKAGES}
-    facts = {"limits": limits, "data": data.name, "cores": os.cpu_count(), "versions": versions}
+    facts = {"limits": limits, "data": data.name, "cores": num_cpus(), "versions": versions}
     record |= facts
     write_json(path.with_name(f"{path.stem}.json"), record)
     return {**record, "path": str(path)}
@@ -344,7 +344,8 @@ def export_run(
         if not isinstance(data, PhotoData):
             data = load_configured(run.located(), data or "")
         record = _export_file(run, path, format, quantize, data, photos, limits or {})
-    write_text(run.path / "README.md", model_card(run))
+    with optional("the model card"):
+        write_text(run.path / "README.md", model_card(run))
     return record
 
 # %% ../nbs/16_export.ipynb #93da312f

@@ -15,6 +15,7 @@ import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from fastcore.basics import num_cpus
 import numpy as np
 
 from .errors import UserError
@@ -103,7 +104,7 @@ def _load_litert(path: Path, threads: int):
     "Photos to probabilities, by LiteRT's interpreter"
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
+    interpreter = Interpreter(str(path), num_threads=threads or num_cpus())
     runner = interpreter.get_signature_runner()
     return lambda photos: runner(photos=photos)["probabilities"]
 

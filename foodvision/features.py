@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from .data import photo_digests
 from .errors import UserError
-from .files import atomic_write, cache_folder
+from .files import atomic_write, cache_folder, optional
 from .pipeline import DecodedSplit, evaluation_batches
 from .precision import device_summary
 from .resume import GracefulShutdown
@@ -207,7 +207,8 @@ def use_feature_set(
 ):
     "Keep other processes from removing a set of features, and mark it as used now"
     with lock(folder, shared=True):
-        folder.mkdir(parents=True, exist_ok=True)
+        with optional("what the backbone computes"):
+            folder.mkdir(parents=True, exist_ok=True)
         yield
         with suppress(OSError):  # removed by hand, or owned by somebody else
             os.utime(folder)
@@ -282,7 +283,7 @@ def compute_shard(
     photos = replace(decoded, split=decoded.split.take(part), images=decoded.images[part])
     batches = evaluation_batches(photos, batch_size)
     features = np.concatenate([compute(images) for images, _ in batches])
-    with atomic_write(shard_path(folder, start)) as path:
+    with optional("what the backbone computes"), atomic_write(shard_path(folder, start)) as path:
         np.savez(path, features=features)
     return features
 

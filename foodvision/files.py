@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['atomic_write', 'is_unfinished', 'remove_unfinished', 'write_text', 'write_json', 'require_utf8', 'write_csv',
-           'read_json', 'merge_folder', 'is_writable', 'cache_folder']
+           'optional', 'read_json', 'merge_folder', 'is_writable', 'cache_folder']
 
 # %% ../nbs/appendix/files.ipynb #958ea873
 import csv
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from fastcore.xdg import xdg_cache_home
 
-from .errors import UserError
+from .errors import UserError, failure_reason
 from .names import to_cell
 
 # %% ../nbs/appendix/files.ipynb #bac17b2d
@@ -112,14 +112,31 @@ def write_csv(
     header: list[str],  # Names of the columns
     rows: Iterable[Iterable],  # Text and numbers
 ):
-    "Write a table for a spreadsheet to `path`, whole or not at all"
+    "Write a table for a spreadsheet, whole or not at all; its byte order mark makes Excel read UTF-8"
     with (
         atomic_write(path) as part,
-        open(part, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        open(part, "w", newline="", encoding="utf-8-sig", errors="backslashreplace") as file,
     ):
         table = csv.writer(file)
         table.writerow(header)
         table.writerows([to_cell(value) for value in row] for row in rows)
+
+# %% ../nbs/appendix/files.ipynb #a7c0e602
+@cache
+def _say_once(line: str):
+    print(f"foodvision: {line}", file=sys.stderr)
+
+
+@contextmanager
+def optional(
+    what: str,  # What is written inside the `with` block
+):
+    "Go on if a file cannot be written, and say so, once for each reason"
+    try:
+        yield
+    except OSError as error:
+        file = f" ({error.filename})" if error.filename else ""
+        _say_once(f"{what} cannot be kept: {failure_reason(error)}{file}")
 
 # %% ../nbs/appendix/files.ipynb #5e412a1d
 _LARGEST_JSON = 64 * 2**20  # bytes

@@ -32,6 +32,7 @@ from .folders import describe_skipped, read_folder
 from .names import some_of
 from .run import Config
 from .system import is_reachable
+from .tables import is_table, load_table, load_test_table
 
 # %% ../nbs/02_food101.ipynb #652839ca
 def find_food101(
@@ -176,8 +177,8 @@ class RecordSource:
     def path(
         self,
         key,  # A photo
-    ) -> None:  # A record has no file of its own
-        "None"
+    ) -> None:  # In place of a path
+        "No path: a record has no file of its own"
         return None
 
     def read(
@@ -223,9 +224,7 @@ def load_records(
 
 # %% ../nbs/02_food101.ipynb #f1650d5f
 def load_food101(
-    data_dir: str
-    | Path
-    | None = None,  # TFDS' folder (None: its default), or an extracted `food-101` or its parent
+    data_dir: str | Path | None = None,  # TFDS' folder, or `food-101`, extracted, or its parent
     validation_fraction: float = 0.15,  # Share of each class's training photos held out for choices, up to 0.5
     seed: int = 42,  # Decides which photos are held out
     missing: str = "allow",  # Photos listed but absent in an extracted folder: `allow` counts them, `error` refuses
@@ -253,7 +252,7 @@ def _directory(source) -> Path:
     "The folder that `source` names; raises `UserError` if there is none"
     directory = Path(source).expanduser()
     if not directory.exists():
-        choices = "Data is `sample`, `food101` or a folder of photos."
+        choices = "Data is `sample`, `food101` or a folder or table of photos."
         raise UserError(f"No such folder: {source}. {choices}")
     return directory
 
@@ -264,14 +263,16 @@ def _has_food101(directory: Path) -> bool:
 
 # %% ../nbs/02_food101.ipynb #098b1b1a
 def load_data(
-    source: str
-    | Path,  # `sample`, `food101`, a folder of photos, an extracted `food-101`, or TFDS' data folder
+    source,  # `sample`, `food101`, a folder of photos, an extracted `food-101`, TFDS' data folder, or what `load_table` takes
     validation_fraction: float = 0.15,  # Share of each class's training photos held out for choices, up to 0.5
     seed: int = 42,  # Decides which photos are held out
     missing: str = "allow",  # Food101 photos listed but absent: `allow` counts them, `error` refuses
     class_level: int = 0,  # How deep a folder's class folders are; 0 for those that hold photos
+    on_bad_image: str = "fail",  # Rows of a table that cannot be used: `fail` refuses them, `skip` notes them
 ) -> PhotoData:  # Three splits, class names, and notes
     "The data that `source` names; raises `UserError` for what cannot be loaded or learnt from"
+    if is_table(source):
+        return load_table(source, validation_fraction, seed=seed, on_bad_image=on_bad_image)
     if source == "sample":
         return load_sample(validation_fraction, seed)
     if source == "food101":
@@ -287,18 +288,23 @@ def load_configured(
     source: str | Path = "",  # What `load_data` takes; the data of the configuration if not given
 ) -> PhotoData:  # Three splits, class names, and notes
     "The data of a training; raises `UserError` for what cannot be loaded or learnt from"
-    settings = config.validation_fraction, config.seed
-    return load_data(source or config.data, *settings, class_level=config.class_level)
+    settings = config.validation_fraction, config.seed, "allow", config.class_level
+    return load_data(source or config.data, *settings, on_bad_image=config.on_bad_image)
 
 # %% ../nbs/02_food101.ipynb #7a5b5ebb
 def load_for_test(
     source: str | Path,  # What `load_data` takes, or a folder that has `test/<class>/…` alone
     class_names: list,  # The classes of the run to measure
     class_level: int = 0,  # How deep a folder's class folders are; 0 for those that hold photos
+    on_bad_image: str = "fail",  # Rows of a table that cannot be used: `fail` refuses them, `skip` notes them
 ) -> PhotoData:  # The photos to measure on are its `test`; a folder's other splits are empty
     "Photos to measure a run on; raises `UserError` for a class that is not in `class_names`"
-    official = source in ("sample", "food101") or _has_food101(_directory(source))
-    data = load_data(source) if official else load_test_folder(source, class_level)
+    if is_table(source):
+        data = load_test_table(source, on_bad_image)
+    elif source in ("sample", "food101") or _has_food101(_directory(source)):
+        data = load_data(source)
+    else:
+        data = load_test_folder(source, class_level)
     if unknown := [name for name in data.class_names if name not in set(class_names)]:
         ways = f"Remove them, or rename them to classes it knows: {some_of(class_names)}"
         problem = f"has classes that the run does not know: {some_of(unknown)}"

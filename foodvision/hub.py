@@ -43,9 +43,7 @@ def run_name(
 
 # %% ../nbs/appendix/hub.ipynb #a0fb633a
 def model_card(
-    run: Run
-    | str
-    | Path,  # A finished run or a compact model; evaluated, if the card is to have numbers
+    run: Run | str | Path,  # A finished run or a compact model; evaluated, for numbers
 ) -> str:  # Markdown with a YAML header
     "A run's model card in the Hugging Face format, with the numbers of its report"
     run = run if isinstance(run, Run) else Run.open(run)

@@ -66,7 +66,7 @@ def folded_head(
     kernel = kernel / np.sqrt(variance + layer.epsilon)[:, None]
     return kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32)
 
-
+# %% ../nbs/appendix/litert.ipynb #c0ffee03
 OUTPUTS = ("evidence", "features", "logits", "probabilities", "similarity")
 
 
@@ -96,32 +96,6 @@ def answer_function(
     signature = [tf.TensorSpec((None, side, side, 3), tf.uint8, name="photos")]
     return tf.function(answer, input_signature=signature)
 
-# %% ../nbs/appendix/litert.ipynb #369761d4
-def export_compact(
-    run: Run | str | Path,  # A finished run that has been evaluated
-    out: str | Path | None = None,  # Folder to write to; `exports/compact` in the run by default
-    data: PhotoData | str | None = None,  # Photos to measure the file on; by default the run's own
-    side: int = 0,  # Side in pixels of the photos it takes; 0 for that of the training photos, or the run's image size
-    replace: bool = False,  # Replace an older compact model in the folder
-) -> Run:  # The folder, as a run
-    "Pack a run into a folder that answers without TensorFlow, and measure it; raises `UserError` if that fails"
-    run = run if isinstance(run, Run) else Run.open(run)
-    path = Path(out or run.path / "exports" / "compact")
-    side = side or _photo_side(run)
-    centroids = _check_call(run, path, replace or not out, side)
-    with staged(path) as part:
-        part.mkdir()
-        with suppress_output():
-            model = in_float32(load_model(run.model_path), run.model_path)
-            answer = answer_function(model, require_calibration(run).temperature, centroids, side)
-            write_litert(frozen_module(answer, OUTPUTS), part / "model.tflite", "float16")
-        for name in ("history.json", "class_features.npz"):
-            shutil.copyfile(run.path / name, part / name)
-        _check_same(answer, part / "model.tflite", side)
-        _write_config(run, part, displayed(path.name) if out else run_name(run), side)
-        _measure(part, run.located().data if data is None else data)
-    return Run.open(path)
-
 # %% ../nbs/appendix/litert.ipynb #0e458a67
 def _photo_side(run: Run) -> int:
     "Side of the training photos if they are squares smaller than the backbone's input; else that of the input"
@@ -129,7 +103,7 @@ def _photo_side(run: Run) -> int:
     small = width == height and width.isdigit() and 8 <= int(width) < run.config.image_size
     return int(width) if small else run.config.image_size
 
-
+# %% ../nbs/appendix/litert.ipynb #c0ffee06
 def _check_call(run: Run, path: Path, replace: bool, side: int) -> np.ndarray:
     "The run's class centroids; raises `UserError` unless the run is ready and the folder may be written"
     require_model(run)
@@ -166,7 +140,7 @@ def _write_config(run: Run, part: Path, name: str, side: int):
     compact = {
         "name": name,
         "side": side,
-        "middle": side < run.config.image_size,
+        "center_crop": side < run.config.image_size,
         "bytes": (part / "model.tflite").stat().st_size,
         "precision": "float16",
         "outputs": list(OUTPUTS),
@@ -195,3 +169,29 @@ def _measure(part: Path, data: PhotoData | str):
     measured["per_class"] = [{"class": row["class"], "f1": round(row["f1"], 3)} for row in rows]
     run.record(measured=without_paths(measured))
     write_text(part / "README.md", model_card(run))
+
+# %% ../nbs/appendix/litert.ipynb #369761d4
+def export_compact(
+    run: Run | str | Path,  # A finished run that has been evaluated
+    out: str | Path | None = None,  # Folder to write to; `exports/compact` in the run by default
+    data: PhotoData | str | None = None,  # Photos to measure the file on; by default the run's own
+    side: int = 0,  # Side in pixels of the photos it takes; 0 for that of the training photos, or the run's image size
+    replace: bool = False,  # Replace an older compact model in the folder
+) -> Run:  # The folder, as a run
+    "Pack a run into a folder that answers without TensorFlow, and measure it; raises `UserError` if that fails"
+    run = run if isinstance(run, Run) else Run.open(run)
+    path = Path(out or run.path / "exports" / "compact")
+    side = side or _photo_side(run)
+    centroids = _check_call(run, path, replace or not out, side)
+    with staged(path) as part:
+        part.mkdir()
+        with suppress_output():
+            model = in_float32(load_model(run.model_path), run.model_path)
+            answer = answer_function(model, require_calibration(run).temperature, centroids, side)
+            write_litert(frozen_module(answer, OUTPUTS), part / "model.tflite", "float16")
+        for name in ("history.json", "class_features.npz"):
+            shutil.copyfile(run.path / name, part / name)
+        _check_same(answer, part / "model.tflite", side)
+        _write_config(run, part, displayed(path.name) if out else run_name(run), side)
+        _measure(part, run.located().data if data is None else data)
+    return Run.open(path)

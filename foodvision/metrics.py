@@ -32,11 +32,12 @@ class Predictions:
     def __post_init__(self):
         n, shape = len(self.logits), self.logits.shape
         if (len(self.names), len(self.labels), *shape) != (n, n, n, len(self.class_names)):
-            raise ValueError(f"Names, labels and logits do not fit together: {len(self.names)}, {len(self.labels)} "
-                             f"and {shape} for {len(self.class_names)} classes")  # fmt: skip
+            lengths = f"{len(self.names)}, {len(self.labels)} and {shape}"
+            wrong = f"{lengths} for {len(self.class_names)} classes"
+            raise ValueError(f"Names, labels and logits do not fit together: {wrong}")
         if not np.isfinite(self.logits).all():
-            raise UserError("The model gives logits that are not finite numbers; "
-                            "train it again at a lower learning rate.", 1)  # fmt: skip
+            wrong = "The model gives logits that are not finite numbers"
+            raise UserError(f"{wrong}; train it again at a lower learning rate.", 1)
 
     def __len__(self):
         return len(self.labels)
@@ -112,22 +113,18 @@ def per_class_report(
     "One row for each class, lowest F1 first"
     from sklearn.metrics import precision_recall_fscore_support
 
-    names, labels, guesses = (
-        predictions.class_names,
-        predictions.labels,
-        predictions.ranked(1)[:, 0],
-    )
+    names, labels = predictions.class_names, predictions.labels
+    guesses = predictions.ranked(1)[:, 0]
     present = np.unique(labels)
     scores = precision_recall_fscore_support(labels, guesses, labels=present, zero_division=0)
     rows = []
     for label, precision, recall, f1, photos in zip(present, *scores):
         mistakes = Counter(guesses[(labels == label) & (guesses != label)].tolist())
         taken_for, times = mistakes.most_common(1)[0] if mistakes else (None, 0)
-        rows.append({
-            "class": names[label], "photos": int(photos), "precision": float(precision),
-            "recall": float(recall), "f1": float(f1),
-            "taken_for": None if taken_for is None else names[taken_for], "times": times,
-        })  # fmt: skip
+        row = {"class": names[label], "photos": int(photos), "precision": float(precision)}
+        row |= {"recall": float(recall), "f1": float(f1)}
+        row |= {"taken_for": None if taken_for is None else names[taken_for], "times": times}
+        rows.append(row)
     return sorted(rows, key=lambda row: (row["f1"], row["class"]))
 
 # %% ../nbs/13_metrics.ipynb #b4a5b3b2
@@ -182,10 +179,13 @@ def most_confused(
         pair = tuple(sorted((int(labels[i]), int(guesses[i]))))
         pairs.setdefault(pair, []).append(i)
     most = sorted(pairs.items(), key=lambda item: (-len(item[1]), item[0]))[:count]
-    return [{
-        "classes": [predictions.class_names[a], predictions.class_names[b]], "times": len(photos),
-        "first_as_second": int((labels[photos] == a).sum()), "examples": photos,
-    } for (a, b), photos in most]  # fmt: skip
+    rows = []
+    for (a, b), photos in most:
+        names = [predictions.class_names[a], predictions.class_names[b]]
+        first_as_second = int((labels[photos] == a).sum())
+        row = {"classes": names, "times": len(photos), "first_as_second": first_as_second}
+        rows.append({**row, "examples": photos})
+    return rows
 
 # %% ../nbs/13_metrics.ipynb #b9850843
 MANY_CLASSES = 20  # above this, similar classes are put next to each other
@@ -284,8 +284,8 @@ def plot_confusion(
     axes.set(xlabel=f"predicted{note}", ylabel="true")
     for row, column in np.argwhere(share >= 0.005) if count <= MANY_CLASSES else []:
         percent, light = 100 * share[row, column], row == column and share[row, column] > 0.5
-        axes.text(column, row, f"{percent:.0f}", ha="center", va="center", fontsize=8,
-                  color="white" if light else None)  # fmt: skip
+        style = dict(ha="center", va="center", fontsize=8, color="white" if light else None)
+        axes.text(column, row, f"{percent:.0f}", **style)
     return axes
 
 # %% ../nbs/13_metrics.ipynb #15a1c0e2

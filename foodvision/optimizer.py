@@ -20,8 +20,7 @@ class LayerWiseAdamW(keras.optimizers.Adam):
         self,
         rate,  # Learning rate or schedule
         weight_decay: float,  # Fraction of a weight that is lost per step, before the learning rate
-        multipliers: list[float]
-        | None = None,  # In the order of the trainable weights; `None`: all 1
+        multipliers: list[float] | None = None,  # For each trainable weight; `None`: all 1
         **options,  # Of Keras' `Adam`
     ):
         super().__init__(rate, name="adamw", **options)  # Keras' own decay would not be multiplied

@@ -9,13 +9,13 @@ __all__ = ['Predictor', 'forward_function', 'grad_cam', 'KerasPredictor', 'check
 
 # %% ../nbs/12_predictor.ipynb #579f8ebc
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from fastcore.basics import num_cpus
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
@@ -74,7 +74,9 @@ def forward_function(
     "The model's logits and pooled features in one pass, compiled once for every batch size"
     import keras
     import tensorflow as tf
+    from foodvision.precision import require_tensorflow
 
+    require_tensorflow()
     outputs = [model.get_layer(name).output for name in ("logits", "pooling")]
     inner = keras.Model(model.inputs[0], outputs)
     return tf.function(
@@ -164,7 +166,7 @@ def open_litert(
         with suppress_output():  # the interpreter greets on stderr
             from ai_edge_litert.interpreter import Interpreter
 
-            interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count() or 1)
+            interpreter = Interpreter(str(path), num_threads=threads or num_cpus())
             interpreter.allocate_tensors()
         function = interpreter.get_signature_runner()
         [photos] = function.get_input_details().values()
@@ -205,9 +207,9 @@ class LiteRTPredictor(Predictor):
         check_files(run)
         self.checksum = checksum(path)
         self.function, side, self.cells = open_litert(path, threads)
-        cropped = run.info.get("compact", {}).get("middle")
+        cropped = run.info.get("compact", {}).get("center_crop")
         self.crop, self.image_size = center_crop if cropped else decode_image, side
-        part = "the middle square of a" if cropped else "a whole"
+        part = "the centre square of a" if cropped else "a whole"
         self.note = f"Predicted by the LiteRT file, which sees {part} photo at {side} pixels."
 
     def outputs(
@@ -285,7 +287,7 @@ def decode_ahead(
     ahead: int,  # Decode at most this many photos in advance
 ) -> Iterator:  # Pairs of a name and its pixels, or the `UserError` it met, in order
     "Decode photos in threads, a little in advance of whoever asks for them"
-    pool, waiting = ThreadPoolExecutor(min(16, os.cpu_count() or 1)), deque()
+    pool, waiting = ThreadPoolExecutor(min(16, num_cpus())), deque()
 
     def finished():
         name, future = waiting.popleft()

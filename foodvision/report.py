@@ -32,7 +32,7 @@ from foodvision.calibration import (
 )
 from .data import PhotoData, Split, photo_sizes
 from .errors import UserError
-from .files import merge_folder, write_csv, write_json, write_text
+from .files import is_writable, merge_folder, write_csv, write_json, write_text
 from foodvision.metrics import (
     MANY_CLASSES,
     MOST_CLASSES,
@@ -58,7 +58,7 @@ def measure_accuracy(
     predictions: Predictions,  # Of the photos to measure on
     temperature: float = 1.0,  # Divides the logits
     groups: list[str] | None = None,  # The coarse class of each class, if there are any
-) -> dict:  # `photos`, `classes`, `top_1`, `top_5`, `balanced_top_1`, `coarse_top_1`, `loss`, `loss_calibrated`, `macro_f1`, `per_class`, `most_confused`, `top_losses`
+) -> dict:  # Counts, top-1, top-5, balanced and coarse top-1, losses, macro F1, classes, mistakes
     "What was predicted correctly and what was not, as JSON can hold it"
     n, per_class = len(predictions), per_class_report(predictions)
     loss = {
@@ -73,7 +73,7 @@ def measure_accuracy(
         "top_1": top_k_accuracy(predictions),
         "top_5": top_k_accuracy(predictions, 5),
         "balanced_top_1": balanced_accuracy(predictions),
-        "coarse_top_1": groups and coarse_accuracy(predictions, groups, temperature),
+        "coarse_top_1": coarse_accuracy(predictions, groups, temperature) if groups else None,
         "loss": float(loss[1.0]),
         "loss_calibrated": float(loss[temperature]),
         "macro_f1": float(np.mean([row["f1"] for row in per_class])),
@@ -209,11 +209,10 @@ def report_pages(
     if count > MANY_CLASSES:
         drawn += "Classes that are confused are next to each other. On the page, point at a square to read it."
     lead = f"{percent(top_1['value'])} top-1 on {facts['photos']:,} {data['split']} photos of {data['class_count']} classes; "
-    values = {
-        "title": f"Report of {facts['run']}", "lead": f"{lead}{size_sentence(data)}.", "facts": facts, "plots": plots,
-        "photos": photos, "published": PUBLISHED, "drawn_classes": drawn, "size": size_sentence(data),
-        "weights": Path(facts["config"]["weights"]).name,
-    }  # fmt: skip
+    values: dict = {"title": f"Report of {facts['run']}", "lead": f"{lead}{size_sentence(data)}."}
+    values |= {"facts": facts, "plots": plots, "photos": photos, "published": PUBLISHED}
+    weights = Path(facts["config"]["weights"]).name
+    values |= {"drawn_classes": drawn, "size": size_sentence(data), "weights": weights}
     return {name: render(name, **values) for name in ("report.html", "report.md")}
 
 # %% ../nbs/appendix/report.ipynb #3c84bef8
@@ -253,6 +252,10 @@ def report_folder(
     folder = Path(folder or home / name)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; a report needs a folder. Choose another name.")
+    if not is_writable(folder):
+        raise UserError(
+            f"{folder} cannot be written. Say where the report shall go: --out FOLDER", 1
+        )
     there = [name for name in FILES if (folder / name).exists()]
     if any((folder / name).is_dir() for name in there) or (there and not is_report(folder)):
         raise UserError(

@@ -59,7 +59,7 @@ class CheckedSettings:
 class Config(CheckedSettings):
     "Every choice of a run; saved in its folder as part of `config.json`"
 
-    data: str = "sample"  # `sample` (drawn by the package), `food101`, or a folder of photos
+    data: str = "sample"  # `sample` (drawn here), `food101`, a folder of photos, or a table of them
     class_level: int = 0  # How deep class folders are in folders; 0 for those that hold photos
     validation_fraction: float = 0.15  # Share of the training photos held out to make choices on
     image_size: int = 224  # Side in pixels of the square that every photo is resized to
@@ -80,7 +80,7 @@ class Config(CheckedSettings):
     unfreeze_layers: int = -1  # Stage 2: how many of the backbone's last layers train; -1 for all
     augmentation: Strength = "light"  # Stage 2: `none`, `light`, or `strong` for long trainings
     label_smoothing: float = 0.0  # Stage 2: share of each label spread evenly over all classes
-    class_weights: ClassWeights = "none"  # `balanced`: each class counts the same
+    class_weights: ClassWeights = "none"  # `balanced`: all classes count the same in the loss
     early_stopping_patience: int = 3  # Epochs without a lower validation loss before a stage stops
     reduce_patience: int = 2  # `plateau`: epochs without a lower loss before the rate falls
     reduce_factor: float = 0.2  # `plateau`: what the learning rate is multiplied by when it falls

@@ -8,7 +8,7 @@ __all__ = ['RunRecord', 'RunMetadata', 'Epoch', 'check_metadata', 'is_run', 'own
 # %% ../nbs/appendix/run_folder.ipynb #dca5a08e
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from .errors import Score, UserError, check_value
 from .files import read_json
@@ -26,6 +26,7 @@ class _Data(TypedDict):
     counts: dict[str, int]
     bad_images: list[_BadImage]
     photo_sizes: str
+    coarse_classes: NotRequired[list[str]]
 
 
 class _Device(TypedDict):
@@ -41,7 +42,7 @@ class _HeadSettings(TypedDict):
 class _Compact(TypedDict):
     name: str
     side: int
-    middle: bool
+    center_crop: bool
 
 # %% ../nbs/appendix/run_folder.ipynb #857df07d
 class _Value(TypedDict):

@@ -54,8 +54,8 @@ def load_own(
     except UserError as error:
         raise UserError(f"{needed}: {error}", 1) from None
     if "fingerprint" in run.info.get("data", {}) and not is_own(run, data):
-        raise UserError(f"{needed}: {run.located().data} holds other photos now. "
-                        "Put the old ones back, or train anew.", 1)  # fmt: skip
+        changed = f"{needed}: {run.located().data} holds other photos now"
+        raise UserError(f"{changed}. Put the old ones back, or train anew.", 1)
     return data
 
 # %% ../nbs/appendix/run_photos.ipynb #945e256c
@@ -67,8 +67,8 @@ def load_to_measure(
     if not isinstance(data, PhotoData):
         data = _load(run, data) if data else load_as_trained(run)
     if unknown := sorted(set(data.class_names) - set(run.class_names)):
-        raise UserError(f"{data.name} has classes that {run.path} was not trained on: "
-                        f"{', '.join(unknown[:5])}")  # fmt: skip
+        others = f"{data.name} has classes that {run.path} was not trained on"
+        raise UserError(f"{others}: {', '.join(unknown[:5])}")
     return data
 
 
@@ -82,7 +82,8 @@ def _load(run, source):
             return data
     except UserError:
         pass  # what cannot be split may still do as a test
-    return load_for_test(source, run.class_names, run.config.class_level)
+    options = run.config.class_level, run.config.on_bad_image
+    return load_for_test(source, run.class_names, *options)
 
 # %% ../nbs/appendix/run_photos.ipynb #2705774b
 def split_of(

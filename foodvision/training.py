@@ -50,10 +50,11 @@ from foodvision.pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from .precision import choose_policy, device_summary, make_reproducible
+from .precision import choose_policy, device_summary
+from .precision import make_reproducible, require_tensorflow
 from .resume import Checkpoint, GracefulShutdown, Resumable, StageEpochs
 from .resume import load_checkpoint, remove_checkpoints
-from .resume_checks import check_unchanged, explain_file_errors, locate, open_to_resume
+from .resume_checks import check_unchanged, explain_failures, locate, open_to_resume
 from .run import Config, Run, check_free
 from .system import lock
 from .preprocessing import AUGMENTATIONS, Augmentation
@@ -64,6 +65,7 @@ class Strategy(SingleProcess):
 
     devices = 1  # of this process, which share each batch
     options = ""  # of the command that resumes such a training
+    lost: tuple = ()  # kinds of errors that come from the loss of another process
 
     def open(self, directory: Path, resume: bool) -> AbstractContextManager[Path]:  # Of the run
         "A context that gives the folder to write to; a failure inside it ends all processes"
@@ -128,9 +130,8 @@ def _callbacks(run: Run, stage: Stage, classifier: keras.Model, history: EpochHi
     best = min((row["val_loss"] for row in history.rows), default=float("inf"))
     saved = BestModel(run.model_path, classifier, best)
     if stage.name == "feature_extraction":
-        saved = BestHead(
-            run.model_path, classifier, best, run.path / "checkpoint" / "best_head.npz"
-        )
+        head = run.path / "checkpoint" / "best_head.npz"
+        saved = BestHead(run.model_path, classifier, best, head)
     callbacks: list = [history, StopOnBadLoss()]
     if config.schedule == "plateau":
         plateau: dict = {"factor": config.reduce_factor, "patience": config.reduce_patience}
@@ -161,11 +162,10 @@ def fit_stage(
     rows = [row for row in rows if row["stage"] != stage.name]
     history = EpochHistory(run.path / "history.json", stage.name, steps, rows)
     model, first = strategy.distribute(stage.model), history.first_epoch
-    labels, jit = stage.training.labels, bool(device_summary()["accelerators"])
-    weights = class_weights(config.class_weights, labels, len(run.info["class_names"]))
-    loss = cross_entropy(stage.label_smoothing, weights)
-    options = {"metrics": ["accuracy"], "jit_compile": "auto" if jit else False}
-    model.compile(stage.optimizer, loss, auto_scale_loss=False, **options)
+    counted = stage.training.labels, len(run.info["class_names"])
+    loss = cross_entropy(stage.label_smoothing, class_weights(config.class_weights, *counted))
+    options = {"jit_compile": "auto" if device_summary()["accelerators"] else False}
+    model.compile(stage.optimizer, loss, metrics=["accuracy"], auto_scale_loss=False, **options)
     callbacks = [*strategy.callbacks(stop), *_callbacks(run, stage, classifier, history)]
     progress = Progress(TITLES[stage.name], steps, stage.epochs)
     if strategy.is_first:
@@ -235,15 +235,16 @@ def prepare(
     label_issues: Path | None = None,  # A table of training photos to leave out
 ) -> tuple[keras.Model, DecodedSplit, DecodedSplit, dict]:  # Training, validation, facts
     "Everything that a training needs; raises `UserError` if a photo or a setting is wrong"
+    require_tensorflow()
     make_reproducible(config.seed, config.deterministic)
     whole = load_configured(config)
     data = drop_label_issues(whole, label_issues) if label_issues else whole
     classes, size, seed = list(data.class_names), config.image_size, config.seed
     choices = size, config.weights, config.dropout, policy, seed
     model = build_model(config.backbone, len(classes), *choices)
-    options = config.cache_gigabytes, config.on_bad_image
-    training = decode_split(data.train, size, *options)
-    validation = decode_split(data.validation, size, *options)
+    options = size, config.cache_gigabytes, config.on_bad_image
+    splits = data.train, data.validation
+    training, validation = (decode_split(split, *options) for split in splits)
     width, height = np.median(photo_sizes(data.train), axis=0).astype(int)
     about = {
         "name": data.name,
@@ -252,6 +253,7 @@ def prepare(
         "counts": {name: len(split) for name, split in data.splits.items()},
         "bad_images": training.bad + validation.bad,
         "photo_sizes": f"{width}x{height}",
+        "coarse_classes": list(data.coarse_classes),
     }
     facts: dict = {"class_names": classes, "data": about, "policy": policy}
     facts |= {"device": device_summary(), "threads": compute_threads()}
@@ -358,9 +360,8 @@ def _fit_both(run: Run, stop, strategy, model: keras.Model, training, validation
     if config.fine_tune_epochs:
         if config.augmentation != "none":
             larger = round(config.image_size * AUGMENTED_SCALE)
-            training = decode_split(
-                training.split, larger, config.cache_gigabytes, config.on_bad_image
-            )
+            options = larger, config.cache_gigabytes, config.on_bad_image
+            training = decode_split(training.split, *options)
         fine_tune(run, model, training, validation, stop, strategy)
     seconds: dict[str, float] = {}
     for row in run.history:
@@ -390,7 +391,7 @@ def train(
         if not run:
             check_free(folder, overwrite)
         run, *parts = _begin(run, config, folder, overwrite, accept_changes, strategy, data)
-        with strategy.graceful_shutdown(message) as stop, explain_file_errors(run):
+        with strategy.graceful_shutdown(message) as stop, explain_failures(run, strategy.lost):
             run.record(distribution={"devices": strategy.devices, "workers": strategy.count})
             _fit_both(run, stop, strategy, *parts)
         remove_checkpoints(run.path / "checkpoint")
@@ -414,9 +415,7 @@ def plot_history(
         if switch < len(rows):
             axes.axvline(switch, linestyle="--", linewidth=1, color="tab:blue")
             where: dict = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-            axes.annotate(
-                "fine-tuning", (switch, 1), (4, -12), color="tab:blue", fontsize=9, **where
-            )
+            axes.annotate("fine-tuning", (switch, 1), (4, -12), color="tab:blue", **where)
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].legend()

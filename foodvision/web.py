@@ -105,7 +105,7 @@ def page_facts(
     return {
         "classes": run.class_names,
         "side": compact["side"],
-        "middle": compact["middle"],
+        "center_crop": compact["center_crop"],
         "temperature": fitted.temperature,
         "threshold": fitted.threshold,
         "model": {"name": compact["name"], "bytes": size, "sha256": checksum(model)},
@@ -149,9 +149,7 @@ def _check_folder(run: Run, out: str | Path | None, replace: bool) -> Path:
 def export_web(
     run: Run | str | Path,  # `food101`, a compact model, or a finished run that has been evaluated
     out: str | Path | None = None,  # Folder to write to; `exports/web` in the run by default
-    data: PhotoData
-    | str
-    | None = None,  # Photos to measure a run's compact model on; by default the run's own
+    data: PhotoData | str | None = None,  # To measure the compact model on; else the run's own
     replace: bool = False,  # Replace an older page in the folder
 ) -> Path:  # The folder, for any web host
     "Write a page on which a run answers in the visitor's browser; raises `UserError` if that fails"

@@ -492,7 +492,7 @@ def test_command_check_data(corpus, tmp_path, capsys):
     assert main(["check-data", str(corpus), "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr()
     assert "Traceback" not in said.err and "photos decoded" in said.out
-    with open(tmp_path / "out" / "findings.csv", newline="") as file:
+    with open(tmp_path / "out" / "findings.csv", newline="", encoding="utf-8-sig") as file:
         rows = [row for row in csv.DictReader(file) if "duplicate" not in row["kind"]]
     found = {(int(Path(row["name"]).stem), row["kind"]) for row in rows}
     assert found == {

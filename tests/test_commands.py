@@ -96,7 +96,7 @@ def test_a_run_is_complete(trained):
     assert 0.34 < metrics["top_1"]["value"] <= 1  # three classes of different colours
     low, high = metrics["top_1"]["interval"]
     assert low <= metrics["top_1"]["value"] <= high
-    rows = list(csv.DictReader((folder / "report" / "predictions.csv").open()))
+    rows = list(csv.DictReader((folder / "report" / "predictions.csv").open(encoding="utf-8-sig")))
     assert len(rows) == metrics["photos"] == 12
     assert not list(folder.rglob(".*"))
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 
 import numpy as np
 import pytest
@@ -222,3 +223,32 @@ def test_an_export_empties_no_folder(copy, tmp_path, foodvision):
         == 0
     )
     assert (tmp_path / "compact" / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_that_cannot_be_written(copy, tmp_path, foodvision):
+    "Its report and its exports go elsewhere; its calibration and its card are optional"
+    if os.geteuid() == 0:
+        mount = ["mount", "--bind", str(copy), str(copy)]
+        if subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("this machine does not let root mount")
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(copy)], check=True)
+    else:
+        copy.chmod(0o555)
+    try:
+        before = sorted(copy.rglob("*"))
+        done = foodvision("evaluate", copy)
+        assert done.returncode == 1 and "Say where the report shall go: --out" in done.stderr
+        done = foodvision("evaluate", copy, "--out", tmp_path / "report")
+        assert done.returncode == 0 and "the calibration cannot be kept" in done.stderr, done.stderr
+        assert (tmp_path / "report" / "report.html").exists() and "Model card" not in done.stdout
+        assert sorted(copy.rglob("*")) == before
+    finally:
+        if os.geteuid() == 0:
+            subprocess.run(["umount", "--lazy", str(copy)], check=True)
+        copy.chmod(0o755)
+    assert foodvision("evaluate", copy).returncode == 0
+    (copy / "README.md").unlink()
+    (copy / "README.md").mkdir()  # the card cannot be written
+    done = foodvision("export", copy, "--out", tmp_path / "exports", "--agreement", 0)
+    assert done.returncode == 0 and "the model card cannot be kept" in done.stderr, done.stderr
+    assert (tmp_path / "exports" / "litert.tflite").exists()

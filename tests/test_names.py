@@ -157,7 +157,7 @@ def test_training_ends_and_a_finished_run_is_taken_up_again(trained, photos, foo
 
 def test_the_report_shows_the_names(trained):
     check_page((trained / "report" / "report.html").read_text(encoding="utf-8"))
-    rows = read_table((trained / "report" / "predictions.csv").read_text(encoding="utf-8"))
+    rows = read_table((trained / "report" / "predictions.csv").read_text(encoding="utf-8-sig"))
     assert {row["true"] for row in rows} == set(SHOWN) and len(rows) == 2 * len(NAMES)
     for path in (trained / "report" / "report.md", trained / "README.md"):
         text = path.read_text(encoding="utf-8")
@@ -170,14 +170,14 @@ def test_the_report_shows_the_names(trained):
 
 def test_the_data_is_checked(photos, foodvision, tmp_path):
     assert r"caf\xe9/=copy.png" in foodvision("check-data", photos, "--out", tmp_path, code=1)
-    rows = read_table((tmp_path / "findings.csv").read_text(encoding="utf-8"))
+    rows = read_table((tmp_path / "findings.csv").read_text(encoding="utf-8-sig"))
     assert {row["class_name"] for row in rows if row["kind"].endswith("duplicate")} == set(SHOWN)
 
 
 def test_an_audit_is_read_back(trained, photos, foodvision):
     pytest.importorskip("cleanlab")
     foodvision("audit", trained)
-    text = (trained / "audit" / "audit.csv").read_text(encoding="utf-8")
+    text = (trained / "audit" / "audit.csv").read_text(encoding="utf-8-sig")
     rows, data = read_table(text), load_folder(photos)
     check_page(
         (trained / "audit" / "audit.html").read_text(encoding="utf-8"),

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from conftest import CHAPTERS, NOTEBOOKS, ROOT
-from measures import MEASURES, Cell, code_cells, read, table
+from measures import MEASURES, Cell, code_cells, read, reading_minutes, table
 
 LONGEST_CELL = (
     45  # Lines of code; a class cannot be split over cells, so its methods are measured instead
@@ -219,6 +219,11 @@ def test_a_chapter_leads_to_the_next():
 @pytest.fixture(scope="module")
 def books() -> dict:
     return read()
+
+
+def test_the_whole_story_is_read_in_25_minutes():
+    story = ROOT / "nbs" / "tutorials" / "food_vision_big.ipynb"
+    assert 15 < reading_minutes(json.loads(story.read_text(encoding="utf-8"))) <= 25
 
 
 def test_the_measures_of_all_notebooks(books, record_property):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run, succeed
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 
 def build(folder: Path) -> tuple[Path, Path]:
@@ -108,10 +109,11 @@ def requirements(package: metadata.Distribution, *extras: str) -> dict[str, meta
             where = [{"extra": extra} for extra in ("", *wanted)]
             if need.marker and not any(map(need.marker.evaluate, where)):
                 continue
-            if (need.name, *need.extras) not in asked:
-                asked.add((need.name, *need.extras))
-                found[need.name] = metadata.distribution(need.name)
-                todo.append((found[need.name], sorted(need.extras)))
+            name = canonicalize_name(need.name)
+            if (name, *need.extras) not in asked:
+                asked.add((name, *need.extras))
+                found[name] = metadata.distribution(name)
+                todo.append((found[name], sorted(need.extras)))
     return found
 
 
@@ -147,7 +149,7 @@ def in_clean_environment(
 ) -> subprocess.CompletedProcess:
     "Run a program of the clean environment, far from the sources"
     path = f"{environment / 'bin'}{os.pathsep}{os.defpath}"
-    return run("/usr/bin/env", f"PATH={path}", *command, cwd=cwd, **options)
+    return run("/usr/bin/env", "-u", "PYTHONPATH", f"PATH={path}", *command, cwd=cwd, **options)
 
 
 def test_works_without_the_developers_tools(clean_environment, tmp_path):

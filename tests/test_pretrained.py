@@ -136,6 +136,6 @@ def test_measured_by_its_own_file(foodvision, tmp_path):
     done = foodvision("evaluate", "food101", "--data", "photos", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     [report] = tmp_path.glob("food101-reports/*/report.md")
-    assert "the middle square of a photo at 64 pixels" in report.read_text()
+    assert "the centre square of a photo at 64 pixels" in report.read_text()
     assert foodvision("evaluate", "food101", cwd=tmp_path).returncode == 2
     assert foodvision("export", "food101", cwd=tmp_path).returncode == 2

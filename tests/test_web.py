@@ -347,7 +347,7 @@ def test_a_screen_reader_has_names_for_all(page, pizza):
     for line in (
         'heading "What dish is this?"',
         'region "The answer"',
-        'img "Your photo; the model looks at the square in its middle"',
+        'img "Your photo; the model looks at its centre square"',
         'button "Choose a photo"',
         'checkbox "Show what the answer rests on"',
         "list:",

@@ -86,12 +86,12 @@ function draw() {
   const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-  const part = seenPart(bitmap, facts.middle), place = [part.left, part.top, part.width, part.height].map((value) => value * scale);
+  const part = seenPart(bitmap, facts.center_crop), place = [part.left, part.top, part.width, part.height].map((value) => value * scale);
   pen.globalAlpha = 0.35;
   pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   pen.globalAlpha = 1;
   pen.drawImage(bitmap, part.left, part.top, part.width, part.height, ...place);
-  let label = facts.middle && bitmap.width !== bitmap.height ? "Your photo; the model looks at the square in its middle" : "Your photo";
+  let label = facts.center_crop && bitmap.width !== bitmap.height ? "Your photo; the model looks at its centre square" : "Your photo";
   if (evidence && $("heat").checked) {
     pen.drawImage(heatPicture(heatOf(evidence, said.ranked[0].id)), ...place);
     label += `. The warmer the colour, the more that part speaks for ${plain(said.ranked[0].name)}`;
@@ -206,7 +206,7 @@ async function keep({ file }) {
 function about() {
   const { measured, model } = facts, parts = [];
   if (measured) parts.push(`${(100 * measured.top_1).toFixed(1)} % right on ${measured.photos.toLocaleString("en")} test photos.`);
-  parts.push(`Model ${model.name}, ${(model.bytes / 1e6).toFixed(1)} MB, ${facts.middle ? "looks at the middle square" : "looks at all"} of a photo, ` +
+  parts.push(`Model ${model.name}, ${(model.bytes / 1e6).toFixed(1)} MB, ${facts.center_crop ? "looks at the centre square" : "looks at all"} of a photo, ` +
     `scaled to ${facts.side} by ${facts.side} pixels.`);
   if (facts.state) parts.push(`WebGPU: ${facts.state.webgpu}.`);
   parts.push("It must not be used to decide what is safe to eat.");

@@ -71,10 +71,10 @@ export async function decode(blob, name = "This file") {
   }
 }
 
-// The part of a bitmap that a model looks at: the largest square in its middle, or all of it
-export function seenPart({ width, height }, middle) {
+// The part of a bitmap that a model looks at: the largest square at its centre, or all of it
+export function seenPart({ width, height }, centerCrop) {
   const size = Math.min(width, height);
-  if (!middle) return { left: 0, top: 0, width, height };
+  if (!centerCrop) return { left: 0, top: 0, width, height };
   return { left: Math.floor((width - size) / 2), top: Math.floor((height - size) / 2), width: size, height: size };
 }
 
@@ -171,9 +171,9 @@ function resize(source, side) {
 // The pixels that the model takes of a decoded photo: uint8, side by side by 3, red, green, blue. Where the model sees all
 // of a photo, Python lets the JPEG decoder give a large one at a half, a quarter or an eighth, by means of its blocks
 // (jidctred.c of libjpeg). Colours have blocks of their own there, so at their edges values differ a little.
-export function square({ bitmap, format }, { side, middle }) {
-  let source = rowsOf(bitmap, seenPart(bitmap, middle));
-  if (!middle && format === "JPEG") {
+export function square({ bitmap, format }, { side, center_crop: centerCrop }) {
+  let source = rowsOf(bitmap, seenPart(bitmap, centerCrop));
+  if (!centerCrop && format === "JPEG") {
     const room = Math.min(Math.floor(source.width / side), Math.floor(source.height / side));
     const scale = [8, 4, 2].find((times) => room >= times);
     if (scale) source = blockMeans(source, scale, scale);
