@@ -30,28 +30,6 @@ from .files import write_text
 from .run import Config, Run, check_free, require_model
 from .system import discard_output, open_streams, package_versions
 
-# %% ../nbs/18_cli.ipynb #5474297b
-def estimate(
-    **settings: Config,  # Every setting of the training to be, under its own name
-):
-    "Measure a few steps on this machine and say what a training would take: time, memory and disk."
-    config = Config(**settings)
-    print(f"Measuring {config.backbone} on {config.data} at {config.image_size} pixels", flush=True)
-    import_tensorflow()
-    from foodvision.estimate import estimate as estimate_training
-
-    print(estimate_training(config))
-
-
-def _print_estimate(config):
-    "Print what a training will take, unless it takes a minute or two"
-    from foodvision.estimate import estimate as estimate_training
-    from foodvision.food101 import load_configured
-
-    photos = len(load_configured(config).train)
-    if photos * (1 + config.fine_tune_epochs) > 5_000:
-        print(estimate_training(config), flush=True)
-
 # %% ../nbs/18_cli.ipynb #663c3190
 def _evaluate(run, data=None, out_of_distribution=None, out=None):
     "Evaluate a run and print the main results"
@@ -73,6 +51,50 @@ def _evaluate(run, data=None, out_of_distribution=None, out=None):
     if not data and not out and run.model_path.exists():
         write_text(run.path / "README.md", model_card(run))
         print(f"Model card: {run.path / 'README.md'}")
+
+# %% ../nbs/18_cli.ipynb #480c7ab5
+def _print_start(config, folder):
+    "Print what will be done"
+    if config:
+        size = f"{config.image_size} pixels"
+        print(f"Training {config.backbone} on {config.data} at {size}", flush=True)
+        photos = Path(config.data).expanduser().resolve()
+        inside = photos.is_dir() and folder.resolve().is_relative_to(photos)
+        where = ", among the photos, where it is passed over" if inside else ""
+        print(f"The run goes to {folder}{where}", flush=True)
+    else:
+        print(f"Resuming the run in {folder}", flush=True)
+
+
+def _print_end(run, evaluate):
+    "Print notes on the data, and evaluate"
+    for note in run.info["data"]["notes"]:
+        print(f"Note: {note}")
+    if evaluate:
+        _evaluate(run)
+    print(f"Run: {run.path}")
+
+# %% ../nbs/18_cli.ipynb #5474297b
+def estimate(
+    **settings: Config,  # Every setting of the training to be, under its own name
+):
+    "Measure a few steps on this machine and say what a training would take: time, memory and disk."
+    config = Config(**settings)
+    print(f"Measuring {config.backbone} on {config.data} at {config.image_size} pixels", flush=True)
+    import_tensorflow()
+    from foodvision.estimate import estimate as estimate_training
+
+    print(estimate_training(config))
+
+
+def _print_estimate(config):
+    "Print what a training will take, unless it takes a minute or two"
+    from foodvision.estimate import estimate as estimate_training
+    from foodvision.food101 import load_configured
+
+    photos = len(load_configured(config).train)
+    if photos * (1 + config.fine_tune_epochs) > 5_000:
+        print(estimate_training(config), flush=True)
 
 # %% ../nbs/18_cli.ipynb #0c69297c
 def _train(config, folder, options, data):
@@ -97,7 +119,8 @@ def _train(config, folder, options, data):
         if config:
             _print_estimate(config)
     accept = options["accept_changes"]
-    return train_run(config, folder, overwrite, resume, accept, strategy, data if resume else "")
+    moved = {"data": data} if resume else {}
+    return train_run(config, folder, overwrite, resume, accept, strategy, **moved)
 
 # %% ../nbs/18_cli.ipynb #79045d16
 def train(
@@ -132,28 +155,6 @@ def train(
     finished = _train(chosen, folder, options, settings.get("data", ""))
     if worker_index == 0:
         _print_end(finished, evaluate)
-
-# %% ../nbs/18_cli.ipynb #480c7ab5
-def _print_start(config, folder):
-    "Print what will be done"
-    if config:
-        size = f"{config.image_size} pixels"
-        print(f"Training {config.backbone} on {config.data} at {size}", flush=True)
-        photos = Path(config.data).expanduser().resolve()
-        inside = photos.is_dir() and folder.resolve().is_relative_to(photos)
-        where = ", among the photos, where it is passed over" if inside else ""
-        print(f"The run goes to {folder}{where}", flush=True)
-    else:
-        print(f"Resuming the run in {folder}", flush=True)
-
-
-def _print_end(run, evaluate):
-    "Print notes on the data, and evaluate"
-    for note in run.info["data"]["notes"]:
-        print(f"Note: {note}")
-    if evaluate:
-        _evaluate(run)
-    print(f"Run: {run.path}")
 
 # %% ../nbs/18_cli.ipynb #aec4de6a
 def evaluate(

@@ -68,7 +68,8 @@ def add_option(
         lists: dict = {"action": "append", "default": [], "metavar": "STR", "type": expand}
         return parser.add_argument(flag, help=_help(text), **lists)
     shown = {"metavar": kind.__name__.upper(), "help": _help(text, default)}
-    return parser.add_argument(flag, type=_PARSED.get(kind, kind), default=default, **shown)
+    shown |= {"type": _PARSED.get(kind, kind), "dest": name}
+    return parser.add_argument(flag, default=default, **shown)
 
 
 _PARSED: dict[Any, Callable] = {str: expand}
@@ -182,7 +183,7 @@ def new_run_folder(
         taken = f"{PRETRAINED} is the name of the classifier that comes with the package"
         raise UserError(f"{taken}. Choose another name, or ./{PRETRAINED}")
     name_of_data = displayed(Path(data).expanduser().resolve().name)
-    made = f"{shortened(name_of_data)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    made = f"{shortened(name_of_data, mark='~')}-{time.strftime('%Y%m%d-%H%M%S')}"
     return Path(name or f"runs/{made}")
 
 

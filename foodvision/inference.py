@@ -350,7 +350,7 @@ def print_predictions(
 # %% ../nbs/15_inference.ipynb #b3066275
 def _save_explanation(classifier, name, source, folder):
     "Write the photo with its heat map; a second photo of the same name gets a number"
-    stem, number = shortened(Path(name).stem, 40), 1  # a file's name has at most 255 bytes
+    stem, number = shortened(Path(name).stem, 40, "~"), 1  # a file's name has at most 255 bytes
     while (path := folder / f"{stem}{'' if number == 1 else f'-{number}'}{HEAT_MAP}").exists():
         number += 1
     with atomic_write(path) as part:

@@ -50,6 +50,7 @@ from foodvision.pipeline import (
     steps_per_epoch,
     training_batches,
 )
+from .own_callbacks import OwnCallbacks
 from .precision import choose_policy, device_summary
 from .precision import make_reproducible, require_tensorflow
 from .resume import Checkpoint, GracefulShutdown, Resumable, StageEpochs
@@ -155,6 +156,7 @@ def fit_stage(
     classifier: keras.Model,  # The whole model
     stop: GracefulShutdown | None,  # Checked after every step
     strategy: Strategy,  # How the work is shared
+    own: list | tuple = (),  # Keras callbacks of the caller, for the first process
 ):
     "Fit one stage of a run, from its checkpoint if there is one"
     config, logs, steps, n = run.config, run.path / "tensorboard", stage.steps, stage.batch_size
@@ -170,17 +172,17 @@ def fit_stage(
     progress = Progress(TITLES[stage.name], steps, stage.epochs)
     if strategy.is_first:
         callbacks += [*_writers(run, stage, history), progress]
+    params = {"epochs": first + stage.epochs, "steps": steps, "stage": stage.name}
+    callbacks.append(OwnCallbacks(own, strategy, **params))
     every = config.checkpoint_steps, config.checkpoint_minutes
     checkpoint = Checkpoint(run.path / "checkpoint", *every, writes=strategy.is_first)
     epochs = StageEpochs(stage.name, steps, first, stage.epochs)
     resumable = Resumable(callbacks, model, checkpoint, epochs, logs, stop)
-    epoch, step, shard = resumable.epoch - first, resumable.step, strategy.shard
-    size, seed, progress.done = config.image_size, stage.seed, epoch * steps + step
-    batches = training_batches(
-        stage.training, n, seed, size, stage.augmentation, epoch, step, shard
-    )
+    place = resumable.epoch - first, resumable.step, strategy.shard
+    size, seed, progress.done = config.image_size, stage.seed, place[0] * steps + place[1]
+    batches = training_batches(stage.training, n, seed, size, stage.augmentation, *place)
     even = strategy.even_batch(len(stage.validation), n)
-    validation = evaluation_batches(stage.validation, even, shard)
+    validation = evaluation_batches(stage.validation, even, strategy.shard)
     options = {"initial_epoch": resumable.epoch, "epochs": resumable.epochs, "shuffle": False}
     options |= {"steps_per_epoch": steps, "validation_data": validation, "verbose": 0}
     try:
@@ -198,11 +200,8 @@ def decided(
     table = Path(config.drop_label_issues) if config.drop_label_issues else None
     if run and (run.path / "label_issues.csv").exists():
         table = run.path / "label_issues.csv"
-    head = {
-        "learning_rate": config.head_learning_rate,
-        "weight_decay": config.head_weight_decay,
-        "dropout": config.dropout,
-    }
+    rate, decay = config.head_learning_rate, config.head_weight_decay
+    head = {"learning_rate": rate, "weight_decay": decay, "dropout": config.dropout}
     head = info["tune_head"][0] if "tune_head" in info else head
     policy = choose_policy(info.get("policy", config.policy))
     return {"policy": policy, "label_issues": table, "head": head}
@@ -223,10 +222,8 @@ def weights_checksum(
     model: keras.Model,  # Any model
 ) -> str:  # 12 hexadecimal digits
     "A checksum of all weights of a model"
-    digest = hashlib.sha256()
-    for weights in model.get_weights():
-        digest.update(np.ascontiguousarray(weights).tobytes())
-    return digest.hexdigest()[:12]
+    content = b"".join(weights.tobytes() for weights in model.get_weights())
+    return hashlib.sha256(content).hexdigest()[:12]
 
 # %% ../nbs/11_training.ipynb #b7cfd334
 def prepare(
@@ -282,6 +279,7 @@ def extract_features(
     validation: DecodedSplit,  # Validation photos at the run's image size
     stop: GracefulShutdown | None = None,  # Checked after every step
     strategy: Strategy = ONE_DEVICE,  # How the work is shared
+    own: list | tuple = (),  # Keras callbacks of the caller
 ):
     "Stage 1: train the head of `model` on the features of the frozen backbone"
     saved, config = load_checkpoint(run.path / "checkpoint"), run.config
@@ -300,7 +298,7 @@ def extract_features(
     rate, decay = settings["learning_rate"], settings["weight_decay"]
     optimizer = stage_optimizer(config, rate, decay, steps, "float32")
     stage = Stage("feature_extraction", head, training, validation, batch, epochs, optimizer, seed)
-    fit_stage(run, stage, model, stop, strategy)
+    fit_stage(run, stage, model, stop, strategy, own)
 
 # %% ../nbs/11_training.ipynb #0bf52df4
 def fine_tune(
@@ -310,6 +308,7 @@ def fine_tune(
     validation: DecodedSplit,  # Validation photos at the run's image size
     stop: GracefulShutdown | None = None,  # Checked after every step
     strategy: Strategy = ONE_DEVICE,  # How the work is shared
+    own: list | tuple = (),  # Keras callbacks of the caller
 ):
     "Stage 2: unfreeze the backbone and train it and the head together at a lower learning rate"
     config, epochs = run.config, run.config.fine_tune_epochs
@@ -324,7 +323,7 @@ def fine_tune(
     splits, batch = (training, validation), config.batch_size
     stage = Stage("fine_tuning", fine_tuned, *splits, batch, epochs, optimizer, config.seed + 1)
     stage = replace(stage, augmentation=augmentation, label_smoothing=config.label_smoothing)
-    fit_stage(run, stage, model, stop, strategy)
+    fit_stage(run, stage, model, stop, strategy, own)
 
 # %% ../nbs/11_training.ipynb #5c1e0a23
 def _begin(
@@ -353,16 +352,16 @@ def _begin(
     return run, model, training, validation
 
 # %% ../nbs/11_training.ipynb #fcb2f93e
-def _fit_both(run: Run, stop, strategy, model: keras.Model, training, validation):
+def _fit_both(run: Run, stop, strategy, own, model: keras.Model, training, validation):
     "Fit both stages and mark the run as complete"
     config = run.config
-    extract_features(run, model, training, validation, stop, strategy)
+    extract_features(run, model, training, validation, stop, strategy, own)
     if config.fine_tune_epochs:
         if config.augmentation != "none":
             larger = round(config.image_size * AUGMENTED_SCALE)
             options = larger, config.cache_gigabytes, config.on_bad_image
             training = decode_split(training.split, *options)
-        fine_tune(run, model, training, validation, stop, strategy)
+        fine_tune(run, model, training, validation, stop, strategy, own)
     seconds: dict[str, float] = {}
     for row in run.history:
         seconds[row["stage"]] = seconds.get(row["stage"], 0) + row["seconds"]
@@ -376,6 +375,7 @@ def train(
     resume: bool = False,  # Continue the run in `directory` from its last checkpoint
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
     strategy: Strategy = ONE_DEVICE,  # How the work is shared; `foodvision.distribution` has others
+    callbacks: list | tuple = (),  # Keras callbacks of your own, which see both stages
     data: str | Path = "",  # Where the photos are now, to resume after they were moved
 ) -> Run:  # The finished run; its model is `run.model_path`
     """Train both stages, or continue a training that was stopped.
@@ -393,7 +393,7 @@ def train(
         run, *parts = _begin(run, config, folder, overwrite, accept_changes, strategy, data)
         with strategy.graceful_shutdown(message) as stop, explain_failures(run, strategy.lost):
             run.record(distribution={"devices": strategy.devices, "workers": strategy.count})
-            _fit_both(run, stop, strategy, *parts)
+            _fit_both(run, stop, strategy, callbacks, *parts)
         remove_checkpoints(run.path / "checkpoint")
     return run
 

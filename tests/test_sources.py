@@ -20,7 +20,8 @@ FORBIDDEN = {
     "export": "training",
     # The app is a face for inference; `errors` holds the error that every command shows, `drawing` draws its examples.
     "app": " ".join(
-        {*CORE, *APPENDIX} - {"errors", "guard", "inference", "run", "drawing", "templates"}
+        {*CORE, *APPENDIX}
+        - {"errors", "guard", "inference", "run", "drawing", "similar", "templates"}
     ),
 }
 MODULES = sorted(p.stem for p in (ROOT / "foodvision").glob("*.py") if not p.stem.startswith("_"))
@@ -101,7 +102,7 @@ def test_app_loads_its_toolkit_only_when_it_starts():
         if name.split(".")[0] not in sys.stdlib_module_names
     }
     assert heavy <= {
-        f"foodvision.{name}" for name in "errors guard inference run templates".split()
+        f"foodvision.{name}" for name in "errors guard inference run similar templates".split()
     }
     code = "import sys, foodvision.app; print(*sorted({'gradio', 'fastapi', 'uvicorn', 'huggingface_hub'} & set(sys.modules)))"
     assert succeed("python", "-c", code).stdout.strip() == ""
