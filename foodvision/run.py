@@ -62,6 +62,7 @@ class Config(CheckedSettings):
     data: str = "sample"  # `sample` (drawn here), `food101`, a folder of photos, or a table of them
     class_level: int = 0  # How deep class folders are in folders; 0 for those that hold photos
     validation_fraction: float = 0.15  # Share of the training photos held out to make choices on
+    group_look_alikes: bool = True  # Photos of a class that look alike stay on one side of a split
     image_size: int = 224  # Side in pixels of the square that every photo is resized to
     backbone: str = "EfficientNetB0"  # From Keras Applications, `EfficientNetLite0`, or a file
     weights: str = "imagenet"  # `imagenet`, `none`, or a file (`.weights.h5`, `.h5`, `.keras`)

@@ -14,6 +14,7 @@ import numpy as np
 from .data import PhotoData, Split
 from .errors import UserError
 from .food101 import load_configured, load_for_test
+from .look_alikes import hold_together, read_groups
 from .metrics import Predictions, predict_split
 from .predictor import Predictor
 from .run import Run
@@ -38,7 +39,8 @@ def load_as_trained(
     source: str | Path = "",  # What `load_data` takes; where the run's photos were if not given
 ) -> PhotoData:
     "Photos, split as the run splits them"
-    return load_configured(run.located(), source)
+    data, config = load_configured(run.located(), source), run.config
+    return hold_together(data, read_groups(run), config.validation_fraction, config.seed)
 
 
 def load_own(
