@@ -8,7 +8,7 @@ __all__ = ['ONE_DEVICE', 'TITLES', 'AUGMENTED_SCALE', 'Strategy', 'Stage', 'fit_
 
 # %% ../nbs/11_training.ipynb #8a04d1e4
 import shutil
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -185,10 +185,8 @@ def fit_stage(
     validation = evaluation_batches(stage.validation, even, strategy.shard)
     options = {"initial_epoch": resumable.epoch, "epochs": resumable.epochs, "shuffle": False}
     options |= {"steps_per_epoch": steps, "validation_data": validation, "verbose": 0}
-    try:
+    with closing(progress):
         model.fit(batches, callbacks=resumable, **options)
-    finally:
-        progress.close()
 
 # %% ../nbs/11_training.ipynb #7fa35152
 def decided(
@@ -370,8 +368,7 @@ def plot_history(
     run: Run,  # A run with at least one finished epoch
 ) -> plt.Figure:  # Loss and accuracy, side by side
     "Plot loss and accuracy on training and validation photos; the dashed line is the start of stage 2"
-    rows = run.history
-    if not rows:
+    if not (rows := run.history):
         raise UserError(f"{run.path} has no finished epoch to draw yet")
     epochs = [row["epoch"] for row in rows]
     switch = sum(row["stage"] == "feature_extraction" for row in rows) + 0.5
