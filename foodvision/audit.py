@@ -24,28 +24,11 @@ from .features import FrozenModel, backbone_features
 from .linear_head import fit_head
 from .files import write_csv, write_text
 from .model import build_model, freeze, split_model
-from .pipeline import DecodedSplit, decode_split
+from .pipeline import lazy_split
 from .precision import choose_policy
 from .preprocessing import BadImage, decode_image
 from .run import Config
 from .templates import data_url, percent, render
-
-# %% ../nbs/appendix/audit.ipynb #d951bbd5
-class _Undecoded:
-    "Stands for the pixels of a split: a slice is decoded when it is asked for"
-
-    def __init__(self, split, config):
-        self.split, self.config = split, config
-
-    def __getitem__(self, part):
-        return decode_split(self.split.take(part), self.config.image_size, progress=False).images
-
-
-def _photos(split, config):
-    "A split for `backbone_features`; photos that cannot be read are left out where the configuration says so"
-    if config.on_bad_image == "skip":
-        return decode_split(split, config.image_size, config.cache_gigabytes, "skip")
-    return DecodedSplit(split, config.image_size, _Undecoded(split, config))
 
 # %% ../nbs/appendix/audit.ipynb #a7d0e39d
 def audit_features(
@@ -58,7 +41,8 @@ def audit_features(
     model = build_model(*shape, config.weights, config.dropout, policy, config.seed)
     freeze(model)
     extractor, _ = split_model(model)
-    decoded = {name: _photos(split, config) for name, split in data.splits.items()}
+    options = config.image_size, config.cache_gigabytes, config.on_bad_image
+    decoded: dict = {name: lazy_split(split, *options) for name, split in data.splits.items()}
     learning = len(decoded["train"]) + len(decoded["validation"])
     compute = FrozenModel(extractor, learning)  # as training chooses
     parts = [

@@ -22,34 +22,13 @@ from foodvision.commands import (
     open_to_answer,
     print_table,
     run_command,
+    say_which_data,
     set_environment,
 )
 from .errors import UserError
 from .files import write_text
 from .run import Config, Run, check_free, require_model
 from .system import discard_output, open_streams, package_versions
-
-# %% ../nbs/18_cli.ipynb #5474297b
-def estimate(
-    **settings: Config,  # Every setting of the training to be, under its own name
-):
-    "Measure a few steps on this machine and say what a training would take: time, memory and disk."
-    config = Config(**settings)
-    print(f"Measuring {config.backbone} on {config.data} at {config.image_size} pixels", flush=True)
-    import_tensorflow()
-    from foodvision.estimate import estimate as estimate_training
-
-    print(estimate_training(config))
-
-
-def _print_estimate(config):
-    "Print what a training will take, unless it takes a minute or two"
-    from foodvision.estimate import estimate as estimate_training
-    from foodvision.food101 import load_configured
-
-    photos = len(load_configured(config).train)
-    if photos * (1 + config.fine_tune_epochs) > 5_000:
-        print(estimate_training(config), flush=True)
 
 # %% ../nbs/18_cli.ipynb #663c3190
 def _evaluate(run, data=None, out_of_distribution=None, out=None):
@@ -73,8 +52,52 @@ def _evaluate(run, data=None, out_of_distribution=None, out=None):
         write_text(run.path / "README.md", model_card(run))
         print(f"Model card: {run.path / 'README.md'}")
 
+# %% ../nbs/18_cli.ipynb #480c7ab5
+def _print_start(config, folder):
+    "Print what will be done"
+    if config:
+        size = f"{config.image_size} pixels"
+        print(f"Training {config.backbone} on {config.data} at {size}", flush=True)
+        photos = Path(config.data).expanduser().resolve()
+        inside = photos.is_dir() and folder.resolve().is_relative_to(photos)
+        where = ", among the photos, where it is passed over" if inside else ""
+        print(f"The run goes to {folder}{where}", flush=True)
+    else:
+        print(f"Resuming the run in {folder}", flush=True)
+
+
+def _print_end(run, evaluate):
+    "Print notes on the data, and evaluate"
+    for note in run.info["data"]["notes"]:
+        print(f"Note: {note}")
+    if evaluate:
+        _evaluate(run)
+    print(f"Run: {run.path}")
+
+# %% ../nbs/18_cli.ipynb #5474297b
+def estimate(
+    **settings: Config,  # Every setting of the training to be, under its own name
+):
+    "Measure a few steps on this machine and say what a training would take: time, memory and disk."
+    config = Config(**settings)
+    print(f"Measuring {config.backbone} on {config.data} at {config.image_size} pixels", flush=True)
+    import_tensorflow()
+    from foodvision.estimate import estimate as estimate_training
+
+    print(estimate_training(config))
+
+
+def _print_estimate(config):
+    "Print what a training will take, unless it takes a minute or two"
+    from foodvision.estimate import estimate as estimate_training
+    from foodvision.food101 import load_configured
+
+    photos = len(load_configured(config).train)
+    if photos * (1 + config.fine_tune_epochs) > 5_000:
+        print(estimate_training(config), flush=True)
+
 # %% ../nbs/18_cli.ipynb #0c69297c
-def _train(config, folder, options):
+def _train(config, folder, options, data):
     "Train in this process"
     import_tensorflow()
     from foodvision.devices import Devices
@@ -95,12 +118,14 @@ def _train(config, folder, options):
         strategy = Devices(options["devices"])
         if config:
             _print_estimate(config)
-    return train_run(config, folder, overwrite, resume, options["accept_changes"], strategy)
+    accept = options["accept_changes"]
+    moved = {"data": data} if resume else {}
+    return train_run(config, folder, overwrite, resume, accept, strategy, **moved)
 
 # %% ../nbs/18_cli.ipynb #79045d16
 def train(
     run: str = "",  # Folder of the new run; runs/<data>-<date>-<time> if not given
-    resume: str = "",  # Carry on with the run in this folder instead of starting one; it keeps its own settings
+    resume: str = "",  # Carry on with the run in this folder instead of starting one; it keeps its own settings; --data says where its photos are if they were moved
     overwrite: bool = False,  # Replace a run that is in the folder already
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
     dry_run: bool = False,  # Measure a few steps, say what the training would take, and stop
@@ -127,28 +152,9 @@ def train(
         options |= {"run": "" if resume else str(folder), **settings}
         return train_together(train, options, chosen, folder)
     _print_start(chosen, folder)
-    finished = _train(chosen, folder, options)
+    finished = _train(chosen, folder, options, settings.get("data", ""))
     if worker_index == 0:
         _print_end(finished, evaluate)
-
-# %% ../nbs/18_cli.ipynb #480c7ab5
-def _print_start(config, folder):
-    "Print what will be done"
-    if config:
-        size = f"{config.image_size} pixels"
-        print(f"Training {config.backbone} on {config.data} at {size}", flush=True)
-        print(f"The run goes to {folder}", flush=True)
-    else:
-        print(f"Resuming the run in {folder}", flush=True)
-
-
-def _print_end(run, evaluate):
-    "Print notes on the data, and evaluate"
-    for note in run.info["data"]["notes"]:
-        print(f"Note: {note}")
-    if evaluate:
-        _evaluate(run)
-    print(f"Run: {run.path}")
 
 # %% ../nbs/18_cli.ipynb #aec4de6a
 def evaluate(
@@ -162,7 +168,7 @@ def evaluate(
     require_model(opened, compact=True)
     if opened.is_pretrained and not data:
         raise UserError(f"Say where the photos are: foodvision evaluate {run} --data FOLDER")
-    print(f"Evaluating {run} on {data or opened.config.data}", flush=True)
+    print(f"Evaluating {run} on {data or opened.located().data}", flush=True)
     _evaluate(opened, data or None, out_of_distribution or None, out or None)
 
 # %% ../nbs/18_cli.ipynb #8f9261e8
@@ -354,7 +360,7 @@ def audit(
     "List training photos with probably wrong labels, near-duplicates and outliers; needs the extra: pip install 'foodvision[audit]'."
     if run and settings:
         raise UserError(f"A run is audited with its own settings; leave out: {', '.join(settings)}")
-    config = Run.open(run).config if run else Config(**settings)
+    config = Run.open(run).located() if run else Config(**settings)
     folder = Path(out or (Path(run) / "audit" if run else "label-audit"))
     how = f"{config.backbone} at {config.image_size} pixels"
     print(f"Auditing the labels of {config.data} with {how}", flush=True)
@@ -413,6 +419,7 @@ def main(
     try:
         options = vars(make_parser("foodvision", description, COMMANDS).parse_args(arguments))
         set_environment()
+        say_which_data(options.get("data", ""))
         return run_command(COMMANDS[options.pop("command")], options)
     finally:
         discard_output()

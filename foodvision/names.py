@@ -29,11 +29,12 @@ def displayed(
 def shortened(
     name: str,  # A name
     longest: int = 40,  # Most characters, at least 3
+    mark: str = "…",  # Stands for what is left out: one character; `~` is in the file names of any locale
 ) -> str:  # The name, or its beginning and its end
     "A name with its middle left out if it is longer than `longest`"
     if len(name) <= longest:
         return name
-    return name[: longest // 2] + "…" + name[len(name) - (longest - 1) // 2 :]
+    return name[: longest // 2] + mark + name[len(name) - (longest - 1) // 2 :]
 
 
 def some_of(

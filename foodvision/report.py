@@ -33,6 +33,8 @@ from foodvision.calibration import (
 from .data import PhotoData, Split, photo_sizes
 from .errors import UserError
 from .files import is_writable, merge_folder, write_csv, write_json, write_text
+
+# %% ../nbs/appendix/report.ipynb #a7c0e701
 from foodvision.metrics import (
     MANY_CLASSES,
     MOST_CLASSES,

@@ -29,6 +29,13 @@ class _Data(TypedDict):
     coarse_classes: NotRequired[list[str]]
 
 
+class _LookAlikes(TypedDict):
+    groups: int
+    photos: int
+    largest: int
+    similarity: float
+
+
 class _Device(TypedDict):
     accelerators: list
 
@@ -80,8 +87,10 @@ class RunMetadata(RunRecord, total=False):
     "What `config.json` may hold besides"
 
     created: str  # Date and time
+    working_folder: str  # Where the training was started; relative paths begin there
     class_names: list[str]  # In the order of their ids
     data: _Data  # Name, fingerprint, counts by split, notes, photos that were left out
+    look_alikes: _LookAlikes  # Groups of photos that look alike; `look_alikes.json` has their names
     policy: str  # The dtype policy that `auto` chose
     device: _Device  # Accelerators and processor cores
     threads: int  # TensorFlow's threads for one operation
@@ -158,7 +167,8 @@ _REPORT = (
     "confusion.png reliability.png risk_coverage.png learning_curves.png"
 )
 _OWN_FILES = {  # names by folder; a folder comes before those in it
-    ".": "history.json model.keras model.tflite class_features.npz label_issues.csv README.md",
+    ".": "history.json model.keras model.tflite class_features.npz label_issues.csv README.md "
+    "look_alikes.json",
     "checkpoint": "*.checkpoint *.damaged best_head.npz",
     "backup": "*.backup *.damaged best_head.npz",
     "tensorboard": "",

@@ -321,14 +321,16 @@ def load_table(
     classes, groups = order_classes(photos, table.class_order), {p.label: p.coarse for p in photos}
     rows = {part: [row for row in photos if row.split == part] for part in _SPLITS}
     learn, validation, test = (to_split(rows[part], classes, table.root) for part in _SPLITS)
-    if not len(test):
+    ours: tuple = () if len(test) else ("test",)
+    if ours:
         keep = 1 if len(validation) else 2
         held = holdout_mask(learn.keys, learn.labels, classes, test_fraction, seed, "test", keep)
         learn, test = learn.take(~held), learn.take(held)
     options = validation_fraction, seed, notes, validation if len(validation) else None
     data = split_validation(table.name, classes, learn, test, *options)
     grouped = all(row.coarse and row.coarse == groups[row.label] for row in photos)
-    return replace(data, coarse_classes=tuple(map(groups.get, classes)) if grouped else ())
+    coarse = tuple(map(groups.get, classes)) if grouped else ()
+    return replace(data, coarse_classes=coarse, held_out=(*ours, *data.held_out))
 
 # %% ../nbs/appendix/tables.ipynb #28dbf6df
 def load_test_table(

@@ -12,7 +12,8 @@ from PIL import Image
 def shell(tmp_path_factory):
     "A function that runs a line of bash in a folder with photos; TensorFlow is not needed for any of them"
     folder = tmp_path_factory.mktemp("machine")
-    for name in (b"soup/cr\xe8me.jpg", b"tea/a.jpg", b"tea/b.jpg"):
+    longest = b"soup/" + "🍜".encode() * 62 + b".jpg"  # 252 bytes: a file name has at most 255
+    for name in (b"soup/cr\xe8me.jpg", longest, b"tea/a.jpg", b"tea/b.jpg"):
         path = os.fsencode(folder) + b"/photos/" + name
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:

@@ -6,12 +6,16 @@ import re
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import run
+from PIL import Image
 
 from foodvision.drawing import draw_dish
+from foodvision.errors import UserError
+from foodvision.food101 import load_data
 from foodvision.run import Config, Run
 
 CLASSES = ["hamburger", "pizza", "sushi"]
@@ -252,3 +256,44 @@ def test_a_run_that_cannot_be_written(copy, tmp_path, foodvision):
     done = foodvision("export", copy, "--out", tmp_path / "exports", "--agreement", 0)
     assert done.returncode == 0 and "the model card cannot be kept" in done.stderr, done.stderr
     assert (tmp_path / "exports" / "litert.tflite").exists()
+
+
+@pytest.fixture(scope="module")
+def unequal(home):
+    "A table of one-coloured photos, 100 of broth and 5 of stew to learn from, whose colours overlap"
+    random, rows = np.random.default_rng(0), ["path,label,split"]
+    for split, counts in {"train": (100, 5), "val": (40, 2), "test": (30, 30)}.items():
+        for label, (name, count) in enumerate(zip(("broth", "stew"), counts)):
+            for number in range(count):
+                color = random.normal((150 + 40 * label, 110, 70), 25).clip(0, 255)
+                photo = Image.new("RGB", (32, 32), tuple(map(int, color)))
+                photo.save(home / f"{name}-{split}-{number}.png")
+                rows.append(f"{name}-{split}-{number}.png,{name},{split}")
+    (home / "unequal.csv").write_text("\n".join(rows))
+    return home / "unequal.csv"
+
+
+def test_class_weights_raise_balanced_accuracy(home, unequal):
+    from foodvision.metrics import balanced_accuracy, predict_split
+    from foodvision.model import load_model
+    from foodvision.pipeline import decode_split
+    from foodvision.training import train
+
+    config = Config(data=str(unequal), backbone=str(home / "tiny.keras"), image_size=32, batch_size=16,
+                    feature_epochs=12, fine_tune_epochs=2, fine_tune_learning_rate=1e-3, label_smoothing=0.1,
+                    augmentation="none", policy="float32")  # fmt: skip
+    found = {}
+    for kind in ("none", "balanced"):
+        trained = train(replace(config, class_weights=kind), home / f"weights-{kind}")
+        test = decode_split(load_data(unequal).test, 32)
+        predictions = predict_split(load_model(trained.model_path), test, trained.class_names)
+        found[kind] = balanced_accuracy(predictions)["value"]
+    assert found["balanced"] > found["none"] + 0.05, found
+    # A row that moves from training to validation is other data, although no photo and no count changes.
+    trained.record(complete=False)
+    text = unequal.read_text()
+    text = text.replace("broth-train-0.png,broth,train", "broth-train-0.png,broth,val")
+    text = text.replace("broth-val-0.png,broth,val", "broth-val-0.png,broth,train")
+    unequal.write_text(text)
+    with pytest.raises(UserError, match="data was .* and is now"):
+        train(None, trained.path, resume=True)
