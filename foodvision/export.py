@@ -344,7 +344,7 @@ def export_run(
         record = export_hub(run, path)
     else:
         if not isinstance(data, PhotoData):
-            data = load_configured(run.config, data or "")
+            data = load_configured(run.located(), data or "")
         record = _export_file(run, path, format, quantize, data, photos, limits or {})
     with optional("the model card"):
         write_text(run.path / "README.md", model_card(run))
