@@ -22,6 +22,7 @@ from foodvision.commands import (
     open_to_answer,
     print_table,
     run_command,
+    say_which_data,
     set_environment,
 )
 from .errors import UserError
@@ -57,7 +58,10 @@ def _print_start(config, folder):
     if config:
         size = f"{config.image_size} pixels"
         print(f"Training {config.backbone} on {config.data} at {size}", flush=True)
-        print(f"The run goes to {folder}", flush=True)
+        photos = Path(config.data).expanduser().resolve()
+        inside = photos.is_dir() and folder.resolve().is_relative_to(photos)
+        where = ", among the photos, where it is passed over" if inside else ""
+        print(f"The run goes to {folder}{where}", flush=True)
     else:
         print(f"Resuming the run in {folder}", flush=True)
 
@@ -93,7 +97,7 @@ def _print_estimate(config):
         print(estimate_training(config), flush=True)
 
 # %% ../nbs/18_cli.ipynb #0c69297c
-def _train(config, folder, options):
+def _train(config, folder, options, data):
     "Train in this process"
     import_tensorflow()
     from foodvision.devices import Devices
@@ -114,12 +118,14 @@ def _train(config, folder, options):
         strategy = Devices(options["devices"])
         if config:
             _print_estimate(config)
-    return train_run(config, folder, overwrite, resume, options["accept_changes"], strategy)
+    accept = options["accept_changes"]
+    moved = {"data": data} if resume else {}
+    return train_run(config, folder, overwrite, resume, accept, strategy, **moved)
 
 # %% ../nbs/18_cli.ipynb #79045d16
 def train(
     run: str = "",  # Folder of the new run; runs/<data>-<date>-<time> if not given
-    resume: str = "",  # Carry on with the run in this folder instead of starting one; it keeps its own settings
+    resume: str = "",  # Carry on with the run in this folder instead of starting one; it keeps its own settings; --data says where its photos are if they were moved
     overwrite: bool = False,  # Replace a run that is in the folder already
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
     dry_run: bool = False,  # Measure a few steps, say what the training would take, and stop
@@ -146,7 +152,7 @@ def train(
         options |= {"run": "" if resume else str(folder), **settings}
         return train_together(train, options, chosen, folder)
     _print_start(chosen, folder)
-    finished = _train(chosen, folder, options)
+    finished = _train(chosen, folder, options, settings.get("data", ""))
     if worker_index == 0:
         _print_end(finished, evaluate)
 
@@ -162,7 +168,7 @@ def evaluate(
     require_model(opened, compact=True)
     if opened.is_pretrained and not data:
         raise UserError(f"Say where the photos are: foodvision evaluate {run} --data FOLDER")
-    print(f"Evaluating {run} on {data or opened.config.data}", flush=True)
+    print(f"Evaluating {run} on {data or opened.located().data}", flush=True)
     _evaluate(opened, data or None, out_of_distribution or None, out or None)
 
 # %% ../nbs/18_cli.ipynb #8f9261e8
@@ -354,7 +360,7 @@ def audit(
     "List training photos with probably wrong labels, near-duplicates and outliers; needs the extra: pip install 'foodvision[audit]'."
     if run and settings:
         raise UserError(f"A run is audited with its own settings; leave out: {', '.join(settings)}")
-    config = Run.open(run).config if run else Config(**settings)
+    config = Run.open(run).located() if run else Config(**settings)
     folder = Path(out or (Path(run) / "audit" if run else "label-audit"))
     how = f"{config.backbone} at {config.image_size} pixels"
     print(f"Auditing the labels of {config.data} with {how}", flush=True)
@@ -413,6 +419,7 @@ def main(
     try:
         options = vars(make_parser("foodvision", description, COMMANDS).parse_args(arguments))
         set_environment()
+        say_which_data(options.get("data", ""))
         return run_command(COMMANDS[options.pop("command")], options)
     finally:
         discard_output()

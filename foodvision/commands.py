@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'expand', 'add_option', 'add_settings', 'add_options', 'make_parser', 'fail', 'run_command',
-           'set_environment', 'import_tensorflow', 'new_run_folder', 'open_run', 'open_to_answer', 'read_settings',
-           'choose_run', 'describe_training', 'describe_run', 'print_table']
+           'set_environment', 'import_tensorflow', 'new_run_folder', 'open_run', 'say_which_data', 'open_to_answer',
+           'read_settings', 'choose_run', 'describe_training', 'describe_run', 'print_table']
 
 # %% ../nbs/appendix/commands.ipynb #29db57bb
 import argparse
@@ -182,7 +182,8 @@ def new_run_folder(
     if name == PRETRAINED:
         taken = f"{PRETRAINED} is the name of the classifier that comes with the package"
         raise UserError(f"{taken}. Choose another name, or ./{PRETRAINED}")
-    made = f"{shortened(displayed(Path(data).name), mark='~')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name_of_data = displayed(Path(data).expanduser().resolve().name)
+    made = f"{shortened(name_of_data, mark='~')}-{time.strftime('%Y%m%d-%H%M%S')}"
     return Path(name or f"runs/{made}")
 
 
@@ -193,6 +194,15 @@ def open_run(
     if name == PRETRAINED and Path(PRETRAINED, "config.json").exists():
         fail(f"{PRETRAINED} comes with the package; the folder here is ./{PRETRAINED}", 0)
     return Run.open(name)
+
+
+def say_which_data(
+    data: str,  # What the call says; empty if it says nothing
+):
+    "Say so if `sample` or `food101` could also mean a folder here"
+    if data in ("sample", PRETRAINED) and Path(data).is_dir():
+        meant = {"sample": "the drawn sample", PRETRAINED: "the public data set Food101"}[data]
+        fail(f"--data {data} is {meant}; the folder here is ./{data}", 0)
 
 
 def open_to_answer(
@@ -241,7 +251,8 @@ def choose_run(
         return chosen, new_run_folder(run, chosen.data)
     if here:
         Run.open(resume)
-    given = [*(["run"] if run else []), *(["recipe"] if recipe else []), *settings]
+    given = [*(["run"] if run else []), *(["recipe"] if recipe else [])]
+    given += [name for name in settings if name != "data"]
     if given:
         fault = f"leave out: {', '.join(given)}"
         raise UserError(f"--resume carries on with the run's own settings; {fault}")

@@ -75,6 +75,8 @@ def in_float32(
     "The same classifier with every layer in float32; the model itself if it is so already"
 
     def rebuild(layer):
+        if isinstance(layer, keras.Model):  # in Keras 3.13 `recursive=True` goes not all the way
+            return keras.models.clone_model(layer, clone_function=rebuild)
         settings = layer.get_config()
         if isinstance(layer, keras.layers.Layer):
             settings["dtype"] = "float32"
@@ -82,7 +84,7 @@ def in_float32(
 
     if not is_mixed_precision(model):
         return model
-    wide = keras.models.clone_model(model, clone_function=rebuild, recursive=True)
+    wide = rebuild(model)
     wide.load_weights(weights)
     return wide
 
@@ -341,7 +343,7 @@ def export_run(
         record = export_hub(run, path)
     else:
         if not isinstance(data, PhotoData):
-            data = load_configured(run.config, data or "")
+            data = load_configured(run.located(), data or "")
         record = _export_file(run, path, format, quantize, data, photos, limits or {})
     with optional("the model card"):
         write_text(run.path / "README.md", model_card(run))

@@ -98,6 +98,7 @@ def without_paths(
 ):
     "The same content, with each absolute path shortened to its last part"
     if isinstance(value, dict):
+        value = {key: inner for key, inner in value.items() if key != "working_folder"}
         short = {key: without_paths(inner) for key, inner in value.items()}
         named = [key for key in ("data", "backbone", "weights") if isinstance(value.get(key), str)]
         return {**short, **{key: Path(value[key]).name for key in named}}

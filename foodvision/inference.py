@@ -11,7 +11,9 @@ import csv
 import glob
 import io
 import json
+import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,13 @@ from tqdm.auto import tqdm
 from .calibration import confidence_scores, is_sure, load_calibration
 from .errors import UserError
 from .files import atomic_write
-from .formats import PHOTO_SUFFIXES
+from foodvision.folders import (
+    HEAT_MAP,
+    PHOTO_SUFFIXES,
+    SYSTEM_FOLDERS,
+    describe_skipped,
+    read_folder,
+)
 from .metrics import softmax
 from .names import displayed, shortened, to_cell
 from foodvision.predictor import (
@@ -70,37 +78,53 @@ class Prediction:
 # %% ../nbs/15_inference.ipynb #3a22b11a
 def find_photos(
     sources,  # A path, folder, pattern, bytes, uint8 array (h, w, 3) or (n, h, w, 3), Pillow image, or several
+    skipped: Counter | None = None,  # What is passed over in folders is counted here, by kind
 ) -> list[tuple[str, object]]:  # Name and what `decode_image` takes, in order; folders sorted
     "The photos that are meant, one by one; raises `UserError` for a path or pattern without any"
     if isinstance(sources, (str, Path, bytes, bytearray, Image.Image)):
         sources = [sources]
     elif isinstance(sources, np.ndarray):
         sources = sources if sources.ndim == 4 else [sources]
-    found = []
+    skipped = Counter() if skipped is None else skipped
+    found: list[tuple[str, object]] = []
     for source in sources:
         if isinstance(source, (str, Path)):
-            found += [(displayed(path), path) for path in _paths(source)]
+            found += [(displayed(path), path) for path in _paths(source, skipped)]
         else:
             found.append((f"image {len(found) + 1}", source))
+    if skipped and not found:
+        raise UserError(f"No photos. {describe_skipped(skipped)}")
     return found
 
 # %% ../nbs/15_inference.ipynb #9df460fc
-def _paths(source):
-    "The files that a path, folder or pattern stands for"
-    path = Path(source).expanduser()
-    if path.is_dir():
-        files = (p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
-        if not (found := sorted(p for p in files if not p.name.startswith("."))):
-            suffixes = ", ".join(sorted(PHOTO_SUFFIXES))
-            raise UserError(f"No photos in {path} ({suffixes} are looked for)")
-        return found
-    if path.exists():
-        return [path]
-    matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(str(path)) else []
-    if not matches:
+def _matches(path: Path) -> list[Path]:
+    "What a path or pattern stands for; what is there by that very name is not taken for a pattern"
+    parts = path.parts
+    there = next(i for i in range(len(parts), -1, -1) if Path(*parts[:i]).exists())
+    folder, rest = [glob.escape(part) for part in parts[:there]], parts[there:]
+    if not rest or not glob.has_magic(os.path.join(*rest)):
+        return [] if rest else [path]
+    named = [part.replace("[", "[[]") for part in rest]  # brackets that are part of a name
+    ways = (glob.glob(os.path.join(*folder, *end), recursive=True) for end in (rest, named))
+    found = next(filter(None, ways), [])
+    photos = [Path(match) for match in found if not match.endswith(HEAT_MAP)]
+    return sorted(match for match in photos if match.name not in SYSTEM_FOLDERS)
+
+
+def _paths(source, skipped: Counter) -> list[Path]:
+    "The files that a path, folder or pattern stands for; none for a folder that foodvision wrote"
+    if not (matches := _matches(path := Path(source).expanduser())):
         raise UserError(f"No such photo, folder or pattern: {source}")
-    matches = [match if Path(match).exists() else glob.escape(match) for match in matches]
-    return [inside for match in matches for inside in _paths(match)]
+    found, trees = [], {match: read_folder(match) for match in matches if match.is_dir()}
+    for match in matches:
+        inside = trees[match].all_paths if match in trees else [""]
+        found += [match / photo for photo in inside]
+    for tree in trees.values():
+        skipped.update(tree.all_skipped)
+    if not found and not all(tree.is_output for tree in trees.values()):
+        looked_for = f"({', '.join(sorted(PHOTO_SUFFIXES))} are looked for)"
+        raise UserError(f"No photos in {path} {looked_for} {describe_skipped(skipped)}".rstrip())
+    return found
 
 # %% ../nbs/15_inference.ipynb #0779af5f
 def reason(
@@ -318,7 +342,12 @@ def print_predictions(
     errors, top = [], min(top, len(classifier.class_names))
     if top < 1:
         raise UserError(f"top must be 1 or more, and is {top}")
-    photos, progress = dict(find_photos(sources)), style != "table" or not sys.stdout.isatty()
+    photos, progress = (
+        dict(find_photos(sources, skipped := Counter())),
+        style != "table" or not sys.stdout.isatty(),
+    )
+    if note := describe_skipped(skipped):
+        print(f"foodvision: {note}", file=sys.stderr)
     answers = classifier.stream(sources, top, errors=errors, progress=progress)
     for number, answer in enumerate(answers):
         if style == "csv" and number == 0:
@@ -332,7 +361,7 @@ def print_predictions(
 def _save_explanation(classifier, name, source, folder):
     "Write the photo with its heat map; a second photo of the same name gets a number"
     stem, number = shortened(Path(name).stem, 40, "~"), 1  # a file's name has at most 255 bytes
-    while (path := folder / f"{stem}{'' if number == 1 else f'-{number}'}.png").exists():
+    while (path := folder / f"{stem}{'' if number == 1 else f'-{number}'}{HEAT_MAP}").exists():
         number += 1
     with atomic_write(path) as part:
         classifier.explain(source).save(part)

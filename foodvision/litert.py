@@ -192,5 +192,5 @@ def export_compact(
             shutil.copyfile(run.path / name, part / name)
         _check_same(answer, part / "model.tflite", side)
         _write_config(run, part, displayed(path.name) if out else run_name(run), side)
-        _measure(part, run.config.data if data is None else data)
+        _measure(part, run.located().data if data is None else data)
     return Run.open(path)

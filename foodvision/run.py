@@ -7,8 +7,9 @@ __all__ = ['Policy', 'Schedule', 'Fit', 'Strength', 'ClassWeights', 'PRETRAINED'
            'check_free', 'check_run', 'read_run', 'require_metadata', 'require_model', 'Run']
 
 # %% ../nbs/00_run.ipynb #1a03da11
+import os
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -249,7 +250,8 @@ class Run(RunFolder):
         path = check_free(path, overwrite)
         remove_own_files(path)
         run = cls(path, dict(config=config.to_dict(), versions=package_versions(), complete=False))
-        run.record(created=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **metadata)
+        created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        run.record(created=created, working_folder=os.getcwd(), **metadata)
         return run
 
     @classmethod
@@ -259,6 +261,18 @@ class Run(RunFolder):
     ) -> "Run":  # A handle on it
         "Read a run folder; raises `UserError` if it is not one, or of an earlier version"
         return cls(*read_run(path))
+
+    def located(self) -> Config:
+        "The configuration, with files and folders as they are called from this working folder"
+        began = Path(self.info.get("working_folder", ""))
+        if began in (Path(), Path.cwd()):
+            return self.config
+        files = {name: began / getattr(self.config, name) for name in ("backbone", "weights")}
+        found = {name: str(path) for name, path in files.items() if path.is_file()}
+        folder = began / Path(self.config.data).expanduser()
+        if self.config.data not in ("sample", PRETRAINED) and folder.exists():
+            found["data"] = str(folder)
+        return replace(self.config, **found)
 
     def record(
         self,

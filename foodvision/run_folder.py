@@ -86,6 +86,7 @@ class RunMetadata(RunRecord, total=False):
     "What `config.json` may hold besides"
 
     created: str  # Date and time
+    working_folder: str  # Where the training was started; relative paths begin there
     class_names: list[str]  # In the order of their ids
     data: _Data  # Name, fingerprint, counts by split, notes, photos that were left out
     look_alikes: _LookAlikes  # Groups of photos that look alike; `look_alikes.json` has their names

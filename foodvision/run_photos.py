@@ -35,10 +35,10 @@ def is_own(
 # %% ../nbs/appendix/run_photos.ipynb #9fe96fa1
 def load_as_trained(
     run: Run,  # A run
-    source: str,  # What `load_data` takes
+    source: str | Path = "",  # What `load_data` takes; where the run's photos were if not given
 ) -> PhotoData:
     "Photos, split as the run splits them"
-    data, config = load_configured(run.config, source), run.config
+    data, config = load_configured(run.located(), source), run.config
     return hold_together(data, read_groups(run), config.validation_fraction, config.seed)
 
 
@@ -51,11 +51,11 @@ def load_own(
         return data
     needed = f"{run.path} has no calibration for its present model, and that takes the photos it was trained on"
     try:
-        data = load_as_trained(run, run.config.data)
+        data = load_as_trained(run)
     except UserError as error:
         raise UserError(f"{needed}: {error}", 1) from None
     if "fingerprint" in run.info.get("data", {}) and not is_own(run, data):
-        changed = f"{needed}: {run.config.data} holds other photos now"
+        changed = f"{needed}: {run.located().data} holds other photos now"
         raise UserError(f"{changed}. Put the old ones back, or train anew.", 1)
     return data
 
@@ -66,7 +66,7 @@ def load_to_measure(
 ) -> PhotoData:
     "Photos to measure a run on; raises `UserError` if it does not know one of their classes"
     if not isinstance(data, PhotoData):
-        data = _load(run, data or run.config.data)
+        data = _load(run, data) if data else load_as_trained(run)
     if unknown := sorted(set(data.class_names) - set(run.class_names)):
         others = f"{data.name} has classes that {run.path} was not trained on"
         raise UserError(f"{others}: {', '.join(unknown[:5])}")
@@ -75,7 +75,8 @@ def load_to_measure(
 
 def _load(run, source):
     "A run's own photos, split as in its training, even if they were moved; else photos to test on"
-    if Path(source).expanduser().resolve() == Path(run.config.data).expanduser().resolve():
+    own = run.located().data
+    if Path(source).expanduser().resolve() == Path(own).expanduser().resolve():
         return load_as_trained(run, source)
     try:
         if is_own(run, data := load_as_trained(run, source)):

@@ -8,7 +8,7 @@ __all__ = ['ONE_DEVICE', 'TITLES', 'AUGMENTED_SCALE', 'Strategy', 'Stage', 'fit_
 
 # %% ../nbs/11_training.ipynb #8a04d1e4
 import shutil
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,7 +55,7 @@ from foodvision.preparation import (
 )
 from .resume import Checkpoint, GracefulShutdown, Resumable, StageEpochs
 from .resume import load_checkpoint, remove_checkpoints
-from .resume_checks import check_unchanged, explain_failures, open_to_resume
+from .resume_checks import check_unchanged, explain_failures, locate, open_to_resume
 from .run import Config, Run, check_free
 from .system import lock
 from .preprocessing import AUGMENTATIONS, Augmentation
@@ -185,10 +185,8 @@ def fit_stage(
     validation = evaluation_batches(stage.validation, even, strategy.shard)
     options = {"initial_epoch": resumable.epoch, "epochs": resumable.epochs, "shuffle": False}
     options |= {"steps_per_epoch": steps, "validation_data": validation, "verbose": 0}
-    try:
+    with closing(progress):
         model.fit(batches, callbacks=resumable, **options)
-    finally:
-        progress.close()
 
 # %% ../nbs/11_training.ipynb #7fa35152
 def decided(
@@ -289,9 +287,11 @@ def fine_tune(
     fit_stage(run, stage, model, stop, strategy, own)
 
 # %% ../nbs/11_training.ipynb #5c1e0a23
-def _begin(run: Run | None, config: Config | None, folder, overwrite, accept_changes, strategy):
+def _begin(
+    run: Run | None, config: Config | None, folder, overwrite, accept_changes, strategy, data
+):
     "A new run, or the given one if nothing has changed; its model, training and validation photos"
-    config = run.config if run else config
+    config = locate(run, data) if run else config
     if config is None:
         raise UserError("A new run needs its config; only a run that is resumed has one already")
     strategy.check_batch_size(config.batch_size)
@@ -301,6 +301,9 @@ def _begin(run: Run | None, config: Config | None, folder, overwrite, accept_cha
     strategy.check_data(facts)
     if run:
         check_unchanged(run, facts, accept_changes or not strategy.is_first)
+        if data:
+            run.record(config={**run.config.to_dict(), "data": config.data})
+            run.config = replace(run.config, data=config.data)
         for name in ("temperature", "threshold", "calibrated"):  # of the model as it was
             run.info.pop(name, None)
     else:
@@ -339,6 +342,7 @@ def train(
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
     strategy: Strategy = ONE_DEVICE,  # How the work is shared; `foodvision.distribution` has others
     callbacks: list | tuple = (),  # Keras callbacks of your own, which see both stages
+    data: str | Path = "",  # Where the photos are now, to resume after they were moved
 ) -> Run:  # The finished run; its model is `run.model_path`
     """Train both stages, or continue a training that was stopped.
 
@@ -352,7 +356,7 @@ def train(
             return run
         if not run:
             check_free(folder, overwrite)
-        run, *parts = _begin(run, config, folder, overwrite, accept_changes, strategy)
+        run, *parts = _begin(run, config, folder, overwrite, accept_changes, strategy, data)
         with strategy.graceful_shutdown(message) as stop, explain_failures(run, strategy.lost):
             run.record(distribution={"devices": strategy.devices, "workers": strategy.count})
             _fit_both(run, stop, strategy, callbacks, *parts)
@@ -364,8 +368,7 @@ def plot_history(
     run: Run,  # A run with at least one finished epoch
 ) -> plt.Figure:  # Loss and accuracy, side by side
     "Plot loss and accuracy on training and validation photos; the dashed line is the start of stage 2"
-    rows = run.history
-    if not rows:
+    if not (rows := run.history):
         raise UserError(f"{run.path} has no finished epoch to draw yet")
     epochs = [row["epoch"] for row in rows]
     switch = sum(row["stage"] == "feature_extraction" for row in rows) + 0.5

@@ -7,6 +7,7 @@ __all__ = ['may_download', 'fetch', 'train_together']
 
 # %% ../nbs/appendix/workers.ipynb #77832e0a
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def train_together(
 ) -> int:  # Exit code of the first worker that failed, else 0
     "Train with several processes of this machine"
     count, open_ports = options["workers"], options["open_ports"]
-    config = config or Run.open(folder).config
+    config = config or Run.open(folder).located()
+    config = replace(config, data=str(options.get("data", config.data)))
     if count > 1 and not open_ports and may_download(config):
         if code := launch(1, partial(_fetch_alone, config), open_ports=True)[0]:
             return abs(code)

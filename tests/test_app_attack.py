@@ -29,10 +29,10 @@ import foodvision.app as app, foodvision.guard as guard
 app._KEEP_SECONDS, app._IDLE_SECONDS = {KEEP_SECONDS}, {IDLE_SECONDS}
 guard._BODY_SECONDS, guard._MOST_BYTES = {BODY_SECONDS}, {MOST_BYTES}
 look = app.answer_photo
-def held(*given):
+def held(*given, **options):
     while os.path.exists(os.environ["HOLD"]):
         time.sleep(0.05)
-    return look(*given)
+    return look(*given, **options)
 app.answer_photo = held
 announce = app._announce
 def announced(host, port):

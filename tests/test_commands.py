@@ -266,6 +266,19 @@ def test_an_existing_run_is_safe(trained, foodvision, photos):
     assert (folder / "model.keras").read_bytes() == before
 
 
+def test_data_is_where_the_call_says(trained, foodvision, photos, tmp_path):
+    here = draw(tmp_path / "sample", 4)
+    (here / "no.weights.h5").write_bytes(b"no weights")
+    done = foodvision("train", "--data", ".", *SMALL, "--weights", "no.weights.h5", cwd=here)
+    assert done.returncode == 1 and "among the photos, where it is passed over" in done.stdout
+    done = foodvision("train", "--data", "sample", "--image-size", "0", cwd=tmp_path)
+    assert "the folder here is ./sample" in done.stderr
+    moved = ["--data", tmp_path / "moved", "--no-evaluate"]
+    assert foodvision("train", "--resume", trained[0], *moved).returncode == 0  # it is complete
+    done = foodvision("train", "--resume", trained[0], *moved, "--seed", "1")
+    assert done.returncode == 2 and "leave out: seed" in done.stderr
+
+
 def test_overwriting_takes_a_run_and_nothing_else(trained, foodvision, photos, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "run")
     (folder / "notes.txt").write_text("mine"), (folder / "report" / "notes.txt").write_text("mine")

@@ -49,7 +49,7 @@ def test_every_way_to_ask(foodvision, photo, tmp_path):
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert len(answer["ranked"]) == 3 and answer["sure"] in (True, False)
-    assert Image.open(tmp_path / "why" / "lunch.png").size == (800, 600)
+    assert Image.open(tmp_path / "why" / "lunch-heat-map.png").size == (800, 600)
     assert foodvision("predict", "food101", photo, "--csv", cwd=tmp_path).stdout.startswith(
         "name,sure,reason,class_1"
     )
