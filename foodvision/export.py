@@ -75,6 +75,8 @@ def in_float32(
     "The same classifier with every layer in float32; the model itself if it is so already"
 
     def rebuild(layer):
+        if isinstance(layer, keras.Model):  # in Keras 3.13 `recursive=True` goes not all the way
+            return keras.models.clone_model(layer, clone_function=rebuild)
         settings = layer.get_config()
         if isinstance(layer, keras.layers.Layer):
             settings["dtype"] = "float32"
@@ -82,7 +84,7 @@ def in_float32(
 
     if not is_mixed_precision(model):
         return model
-    wide = keras.models.clone_model(model, clone_function=rebuild, recursive=True)
+    wide = rebuild(model)
     wide.load_weights(weights)
     return wide
 

@@ -181,5 +181,6 @@ def test_a_process_is_measured_and_its_failure_told():
     )
 
 
+@pytest.mark.skipif(not shutil.which("ruff"), reason="ruff comes with the extra `dev`")
 def test_ruff_finds_nothing_in_the_benchmarks():
     succeed("ruff", "check", "--no-cache", "benchmarks")
