@@ -56,8 +56,7 @@ def _evaluate(run, data=None, out_of_distribution=None, out=None):
 def _print_start(config, folder):
     "Print what will be done"
     if config:
-        size = f"{config.image_size} pixels"
-        print(f"Training {config.backbone} on {config.data} at {size}", flush=True)
+        print(f"Training {config.backbone} on {config.data} at {config.image_size} pixels")
         photos = Path(config.data).expanduser().resolve()
         inside = photos.is_dir() and folder.resolve().is_relative_to(photos)
         where = ", among the photos, where it is passed over" if inside else ""
@@ -125,7 +124,7 @@ def _train(config, folder, options, data):
 # %% ../nbs/18_cli.ipynb #79045d16
 def train(
     run: str = "",  # Folder of the new run; runs/<data>-<date>-<time> if not given
-    resume: str = "",  # Carry on with the run in this folder instead of starting one; it keeps its own settings; --data says where its photos are if they were moved
+    resume: str = "",  # Carry on with the run in this folder instead of starting one; it keeps its settings; --data if its photos were moved
     overwrite: bool = False,  # Replace a run that is in the folder already
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
     dry_run: bool = False,  # Measure a few steps, say what the training would take, and stop
