@@ -228,15 +228,32 @@ def require_model(
     limits = "it answers and can be measured; this needs a run with its Keras model"
     raise UserError(f"{run.path.name} is a compact model: {limits}")
 
-# %% ../nbs/00_run.ipynb #eb6297b9
+# %% ../nbs/00_run.ipynb #eb6297b8
 @dataclass(eq=False)
-class Run(RunFolder):
-    "A run folder: `Run.create` makes a new one, `Run.open` reads one back"
+class _Recorded(RunFolder):
+    "A run folder with its record"
 
     info: dict = field(repr=False)  # What `config.json` holds: `config`, and what `record` added
 
     def __post_init__(self):
         self.config = Config.from_dict(self.info["config"])
+
+    def located(self) -> Config:
+        "The configuration, with files and folders as they are called from this working folder"
+        began = Path(self.info.get("working_folder", ""))
+        if began in (Path(), Path.cwd()):
+            return self.config
+        files = {name: began / getattr(self.config, name) for name in ("backbone", "weights")}
+        found = {name: str(path) for name, path in files.items() if path.is_file()}
+        folder = began / Path(self.config.data).expanduser()
+        if self.config.data not in ("sample", PRETRAINED) and folder.exists():
+            found["data"] = str(folder)
+        return replace(self.config, **found)
+
+# %% ../nbs/00_run.ipynb #eb6297b9
+@dataclass(eq=False)
+class Run(_Recorded):
+    "A run folder: `Run.create` makes a new one, `Run.open` reads one back"
 
     @classmethod
     def create(
@@ -261,18 +278,6 @@ class Run(RunFolder):
     ) -> "Run":  # A handle on it
         "Read a run folder; raises `UserError` if it is not one, or of an earlier version"
         return cls(*read_run(path))
-
-    def located(self) -> Config:
-        "The configuration, with files and folders as they are called from this working folder"
-        began = Path(self.info.get("working_folder", ""))
-        if began in (Path(), Path.cwd()):
-            return self.config
-        files = {name: began / getattr(self.config, name) for name in ("backbone", "weights")}
-        found = {name: str(path) for name, path in files.items() if path.is_file()}
-        folder = began / Path(self.config.data).expanduser()
-        if self.config.data not in ("sample", PRETRAINED) and folder.exists():
-            found["data"] = str(folder)
-        return replace(self.config, **found)
 
     def record(
         self,
