@@ -124,7 +124,7 @@ def _train(config, folder, options, data):
 # %% ../nbs/18_cli.ipynb #79045d16
 def train(
     run: str = "",  # Folder of the new run; runs/<data>-<date>-<time> if not given
-    resume: str = "",  # Carry on with the run in this folder instead of starting one; it keeps its settings; --data if its photos were moved
+    resume: str = "",  # Carry on with the run in this folder with its own settings; --data where its photos are now, if moved
     overwrite: bool = False,  # Replace a run that is in the folder already
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
     dry_run: bool = False,  # Measure a few steps, say what the training would take, and stop
