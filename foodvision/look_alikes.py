@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
 
 from .data import PhotoData, Split, holdout_mask
 from .errors import check_value
@@ -30,6 +29,8 @@ def cluster_class(
 
     A class of more than `MOST_COMPARED` photos is compared part by part: photos taken in a row have names in a row.
     """
+    from scipy.cluster.hierarchy import fcluster, linkage  # not needed to answer
+
     numbers, found = np.zeros(len(directions), int), 0
     for start in range(0, len(directions), MOST_COMPARED):
         part = directions[start : start + MOST_COMPARED]

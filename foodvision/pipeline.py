@@ -161,7 +161,7 @@ class LazyImages:
         size: int,  # Side of the squares, in pixels
         fit: Fit = "squash",  # How a photo becomes a square
     ):
-        self.split, self.size, self.fit = split, size, fit
+        self.split, self.size, self.fit, self.nbytes = split, size, fit, 0  # nothing in memory
 
     def __getitem__(
         self,
