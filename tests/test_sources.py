@@ -18,17 +18,26 @@ FORBIDDEN = {
     "inference": "pipeline callbacks training",
     "metrics": "training",
     "export": "training",
-    # The app is a face for inference; `errors` holds the error that every command shows, `drawing` draws its examples.
+    # The app is a face for inference; `errors` holds the error that every command shows, `drawing` draws its examples,
+    # `preprocessing` says which part of a photo the model sees.
     "app": " ".join(
         {*CORE, *APPENDIX}
-        - {"errors", "guard", "inference", "run", "drawing", "similar", "templates"}
+        - {
+            "errors",
+            "guard",
+            "inference",
+            "preprocessing",
+            "run",
+            "drawing",
+            "similar",
+            "templates",
+        }
     ),
 }
 MODULES = sorted(p.stem for p in (ROOT / "foodvision").glob("*.py") if not p.stem.startswith("_"))
 
 
 @functools.cache
-@cache
 def imports(module: str, top_level: bool = False) -> set[str]:
     "Full names of the modules that `module` imports, anywhere in it or at its top level alone"
     tree = ast.parse((ROOT / "foodvision" / f"{module}.py").read_text(encoding="utf-8"))
@@ -57,7 +66,6 @@ def own_imports(module: str) -> set[str]:
 
 
 @functools.cache
-@cache
 def known(module: str) -> set[str]:
     "The project's modules that `module` imports, and those that they import"
     direct = own_imports(module)
@@ -102,7 +110,8 @@ def test_app_loads_its_toolkit_only_when_it_starts():
         if name.split(".")[0] not in sys.stdlib_module_names
     }
     assert heavy <= {
-        f"foodvision.{name}" for name in "errors guard inference run similar templates".split()
+        f"foodvision.{name}"
+        for name in "errors guard inference preprocessing run similar templates".split()
     }
     code = "import sys, foodvision.app; print(*sorted({'gradio', 'fastapi', 'uvicorn', 'huggingface_hub'} & set(sys.modules)))"
     assert succeed("python", "-c", code).stdout.strip() == ""
