@@ -188,8 +188,9 @@ def export_compact(
             model = in_float32(load_model(run.model_path), run.model_path)
             answer = answer_function(model, require_calibration(run).temperature, centroids, side)
             write_litert(frozen_module(answer, OUTPUTS), part / "model.tflite", "float16")
-        for name in ("history.json", "class_features.npz"):
-            shutil.copyfile(run.path / name, part / name)
+        for name in ("history.json", "class_features.npz", "look_alikes.json"):
+            if (run.path / name).exists():
+                shutil.copyfile(run.path / name, part / name)
         _check_same(answer, part / "model.tflite", side)
         _write_config(run, part, displayed(path.name) if out else run_name(run), side)
         _measure(part, run.located().data if data is None else data)

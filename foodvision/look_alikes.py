@@ -127,7 +127,8 @@ def write_groups(
 def read_groups(
     run: Run,  # Any run
 ) -> list[list[str]]:  # Names of photos that look alike, group by group
-    "The groups that a run recorded; none if it did not look, or found none"
-    if not run.info.get("look_alikes", {}).get("groups"):
+    "The groups that a run recorded; none if it found none, or was exported without its photos' names"
+    path = run.path / "look_alikes.json"
+    if not path.exists():
         return []
-    return read_json(run.path / "look_alikes.json", lambda v: check_value("", v, list[list[str]]))
+    return read_json(path, lambda groups: check_value("", groups, list[list[str]]))

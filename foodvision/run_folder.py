@@ -182,7 +182,8 @@ _OWN_FILES = {  # names by folder; a folder comes before those in it
     "exports/hub": "README.md class_features.npz config.json foodvision.json history.json labels.txt "
     "model.keras",
     "exports/hub/report": "metrics.json",
-    "exports/compact": "README.md class_features.npz config.json history.json model.tflite",
+    "exports/compact": "README.md class_features.npz config.json history.json look_alikes.json "
+    "model.tflite",
     "exports/web": "index.html *.js icon.svg style.css facts.json model.tflite model-card.txt",
     "exports/web/examples": "*-[0-9]*.jpg",
     "exports/web/litert": "LICENSE origin.json *.js *.wasm.gz",

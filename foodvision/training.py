@@ -128,7 +128,9 @@ class Stage:
 def _callbacks(run: Run, stage: Stage, classifier: keras.Model, history: EpochHistory) -> list:
     "The callbacks of one stage, in every process"
     config, watch = run.config, {"monitor": "val_loss", "mode": "min"}
-    best = min((row["val_loss"] for row in history.rows), default=float("inf"))
+    # a loss with smoothed labels is higher: it cannot be compared with that of stage 1
+    rows = [r for r in history.rows if not stage.label_smoothing or r["stage"] == stage.name]
+    best = min((row["val_loss"] for row in rows), default=float("inf"))
     saved = BestModel(run.model_path, classifier, best)
     if stage.name == "feature_extraction":
         head = run.path / "checkpoint" / "best_head.npz"
