@@ -488,7 +488,7 @@ def test_heic_without_its_package_says_what_to_install(tmp_path, capsys, monkeyp
     (make_folder(tmp_path / "photos") / "phone.jpg").write_bytes(HEIC)
     hidden = lambda name: None if name == "pillow_heif" else True
     monkeypatch.setattr("importlib.util.find_spec", hidden)
-    assert main(["check-data", str(tmp_path / "photos")]) == 1
+    assert main(["check-data", str(tmp_path / "photos"), "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().out
     assert "phone.jpg" in said and "it is HEIC" in said and "pip install 'foodvision[heif]'" in said
 
