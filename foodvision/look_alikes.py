@@ -129,6 +129,6 @@ def read_groups(
 ) -> list[list[str]]:  # Names of photos that look alike, group by group
     "The groups that a run recorded; none if it found none, or was exported without its photos' names"
     path = run.path / "look_alikes.json"
-    if not path.exists():
+    if not run.info.get("look_alikes", {}).get("groups") or not path.exists():
         return []
     return read_json(path, lambda groups: check_value("", groups, list[list[str]]))
