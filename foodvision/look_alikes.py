@@ -23,24 +23,23 @@ MOST_COMPARED = 4096  # photos of a class that are compared with each other: 70 
 
 def cluster_class(
     directions: np.ndarray,  # float32 (n, channels), centred and of length 1, in the order of names
-    similarity: float,  # Groups are joined while their photos are this alike on average
-) -> np.ndarray:  # int (n,): number of each photo's group
-    """Group the photos of one class by average linkage.
+    similarities: tuple,  # Groups are joined while their photos are this alike on average, -1 to 1
+) -> np.ndarray:  # int (similarities, n): number of each photo's group
+    """Group the photos of one class by average linkage, for each of some similarities.
 
     A class of more than `MOST_COMPARED` photos is compared part by part: photos taken in a row have names in a row.
     """
     from scipy.cluster.hierarchy import fcluster, linkage  # not needed to answer
 
-    numbers, found = np.zeros(len(directions), int), 0
+    numbers = np.zeros((len(similarities), len(directions)), int)
     for start in range(0, len(directions), MOST_COMPARED):
-        part = directions[start : start + MOST_COMPARED]
+        part, found = directions[start : start + MOST_COMPARED], numbers.max(1, keepdims=True)
+        groups = np.ones((len(similarities), 1), int)
         if len(part) > 1:
             distances = np.maximum(1 - (part @ part.T)[np.triu_indices(len(part), 1)], 0)
-            groups = fcluster(linkage(distances, "average"), 1 - similarity, "distance")
-            numbers[start : start + len(part)] = groups + found
-        else:
-            numbers[start] = found + 1
-        found = numbers.max()
+            tree = linkage(distances, "average")
+            groups = np.stack([fcluster(tree, 1 - each, "distance") for each in similarities])
+        numbers[:, start : start + len(part)] = found + groups
     return numbers
 
 # %% ../nbs/appendix/look_alikes.ipynb #10a10011
@@ -61,8 +60,7 @@ def find_look_alikes(
         directions = features[members] - mean
         lengths = np.linalg.norm(directions, axis=1, keepdims=True)
         directions /= np.maximum(lengths, 1e-12)
-        for similarity, groups in found.items():
-            numbers = cluster_class(directions, similarity)
+        for groups, numbers in zip(found.values(), cluster_class(directions, similarities)):
             order = np.argsort(numbers, kind="stable")
             ends = np.cumsum(np.bincount(numbers)[1:])[:-1]
             groups += [group for group in np.split(members[order], ends) if len(group) > 1]

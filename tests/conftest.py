@@ -85,6 +85,12 @@ def offline(tmp_path_factory) -> dict:
 
 
 @pytest.fixture(scope="session")
+def foodvision(offline):
+    "A function that runs `foodvision` with some words, without a network"
+    return lambda *words, **options: run("foodvision", *words, **offline, **options)
+
+
+@pytest.fixture(scope="session")
 def copy_of_sources(tmp_path_factory):
     "A function that copies what git tracks or would track to a new folder, so that a test can build in it"
     listed = succeed("git", "ls-files", "-coz", "--exclude-standard").stdout.split("\0")

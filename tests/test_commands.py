@@ -37,12 +37,6 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def foodvision(offline):
-    "A function that runs `foodvision` with some words, without a network"
-    return lambda *words, **options: run("foodvision", *words, **offline, **options)
-
-
-@pytest.fixture(scope="module")
 def trained(foodvision, photos, tmp_path_factory):
     "A run of both stages on the person's folder, and what the command printed"
     folder = tmp_path_factory.mktemp("runs") / "walk"
@@ -55,6 +49,7 @@ def trained(foodvision, photos, tmp_path_factory):
         *SMALL,
         "--weights",
         "imagenet",
+        "--no-group-look-alikes",  # all photos of a class are one colour
         timeout=600,
         cold=True,
     )
@@ -97,8 +92,7 @@ def test_a_run_is_complete(trained):
     low, high = metrics["top_1"]["interval"]
     assert low <= metrics["top_1"]["value"] <= high
     rows = list(csv.DictReader((folder / "report" / "predictions.csv").open(encoding="utf-8-sig")))
-    counts = json.loads((folder / "config.json").read_text())["data"]["counts"]
-    assert len(rows) == metrics["photos"] == counts["test"] in (11, 12)  # look-alikes stay together
+    assert len(rows) == metrics["photos"] == 12
     assert not list(folder.rglob(".*"))
 
 

@@ -16,12 +16,6 @@ CLASSES = ["hamburger", "pizza", "sushi"]
 
 
 @pytest.fixture(scope="module")
-def foodvision(offline):
-    "A function that runs `foodvision` with some words, without a network"
-    return lambda *words, **options: run("foodvision", *words, **offline, **options)
-
-
-@pytest.fixture(scope="module")
 def trained(foodvision, tmp_path_factory):
     "A small run on a folder of drawn dishes, evaluated"
     folder = tmp_path_factory.mktemp("export")

@@ -9,19 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT
 from PIL import Image
 
 from foodvision.drawing import draw_dish
 from foodvision.inference import Classifier
 from foodvision.predictor import LiteRTPredictor
 from foodvision.preprocessing import decode_image
-
-
-@pytest.fixture(scope="module")
-def foodvision(offline):
-    "A function that runs `foodvision` with some words, without a network"
-    return lambda *words, **options: run("foodvision", *words, **offline, **options)
 
 
 @pytest.fixture

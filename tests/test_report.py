@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import run
 from PIL import Image
 
 from foodvision.drawing import draw_dish
@@ -19,12 +18,6 @@ from foodvision.food101 import load_data
 from foodvision.run import Config, Run
 
 CLASSES = ["hamburger", "pizza", "sushi"]
-
-
-@pytest.fixture(scope="module")
-def foodvision(offline):
-    "A function that runs `foodvision` with some words, without a network"
-    return lambda *words, **options: run("foodvision", *words, **offline, **options)
 
 
 @pytest.fixture(scope="module")
