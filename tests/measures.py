@@ -225,7 +225,7 @@ MEASURES = [
     Measure("visible lines to one exported line", visible_to_exported, 0.7, at_least=True, enforced=False, form=".2f"),
     Measure("exported cells seen at work within two cells, percent", share_seen, 65, at_least=True),
     Measure("private names imported from another module", private_imports, 0),
-    Measure("runs of more than three exported cells", long_runs, 0, enforced=False),
+    Measure("runs of more than three exported cells", long_runs, 0),
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import ROOT, run, succeed
+from conftest import BIN, ROOT, run, succeed
 
 from foodvision.drawing import draw_dish
 
@@ -181,6 +181,6 @@ def test_a_process_is_measured_and_its_failure_told():
     )
 
 
-@pytest.mark.skipif(not shutil.which("ruff"), reason="ruff comes with the extra `dev`")
+@pytest.mark.skipif(not shutil.which("ruff", path=BIN), reason="ruff comes with the extra `dev`")
 def test_ruff_finds_nothing_in_the_benchmarks():
     succeed("ruff", "check", "--no-cache", "benchmarks")
