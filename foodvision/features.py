@@ -290,9 +290,11 @@ def compute_shard(
 # %% ../nbs/10_features.ipynb #facc701c
 def _collect(shards, ask, empty, photos, per_shard, stop, workers):
     "The features of all photos; each process has or computes one shard of each round"
-    collected = []
-    with tqdm(total=photos, desc="Backbone", unit="photo", disable=not workers.is_first) as bar:
-        for first in range(0, photos, per_shard * workers.count):
+    collected, step = [], per_shard * workers.count
+    cached = len(shards) == len(range(workers.index * per_shard, photos, step))
+    hidden = cached or not workers.is_first
+    with tqdm(total=photos, desc="Backbone", unit="photo", disable=hidden) as bar:
+        for first in range(0, photos, step):
             start = first + workers.index * per_shard
             shard = shards.pop(start, None) if start < photos else empty
             collected.append(workers.all_gather(ask(start) if shard is None else shard))
