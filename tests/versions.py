@@ -1,6 +1,7 @@
 """Sets of versions to test with, as constraints for pip: `python tests/versions.py oldest`, or `colab`.
 
-`oldest` is the lower bound of each run-time requirement in `settings.ini`; `colab` is what Google Colab comes with.
+`oldest` is the lower bound of each requirement in `settings.ini` but the contributors'; `colab` is what Google Colab comes
+with.
 `make versions SET=...` installs one of them and runs the tests that need no nbdev.
 """
 
@@ -14,10 +15,12 @@ COLAB = {"tensorflow": "2.20.0", "tensorboard": "2.20.0", "keras": "3.13.2", "fa
 
 
 def oldest() -> dict[str, str]:
-    "The lower bound of each run-time requirement"
+    "The lower bound of each run-time requirement and of each extra that `make versions` installs"
     settings = configparser.ConfigParser(delimiters=["="])
     settings.read(Path(__file__).parent.parent / "settings.ini", encoding="utf-8")
-    return dict(re.findall(r"([\w-]+)>=([\d.]+)", settings["DEFAULT"]["requirements"]))
+    extras = (f"{extra}_requirements" for extra in ("app", "audit", "export", "heif", "test"))
+    requirements = " ".join(settings["DEFAULT"][key] for key in ("requirements", *extras))
+    return dict(re.findall(r"([\w-]+)>=([\d.]+)", requirements))
 
 
 if __name__ == "__main__":
