@@ -28,7 +28,7 @@ from foodvision.data import (
 from .drawing import sample_directory
 from .errors import UserError
 from .files import write_json
-from .folders import describe_skipped, read_folder
+from .folders import describe_skipped, match_classes, read_folder
 from .names import some_of
 from .run import Config
 from .system import is_reachable
@@ -304,7 +304,9 @@ def load_for_test(
     elif source in ("sample", "food101") or _has_food101(_directory(source)):
         data = load_data(source)
     else:
-        data = load_test_folder(source, class_level)
+        data = load_test_folder(source, class_level, class_names)
+    meant = match_classes(data.class_names, class_names)
+    data = replace(data, class_names=tuple(meant.get(name, name) for name in data.class_names))
     if unknown := [name for name in data.class_names if name not in set(class_names)]:
         ways = f"Remove them, or rename them to classes it knows: {some_of(class_names)}"
         problem = f"has classes that the run does not know: {some_of(unknown)}"
