@@ -357,7 +357,12 @@ def main():
         measure.some_of(whole, photos=chosen.photos_per_class, seed=seed)
         for seed in range(chosen.repeats)
     ]
-    report, rounds = measure.Report(chosen.name, f"Stage 2 of `{chosen.recipe}`, part by part", chosen, drawn[0]), []
+    report, rounds = (
+        measure.Report(
+            chosen.name, f"Stage 2 of `{chosen.recipe}`, part by part", chosen, drawn[0]
+        ),
+        [],
+    )
     decided_on = decode_split(decided_on, chosen.image_size, progress=False)
     for seed, data in enumerate(drawn):
         rounds.append(one_round(chosen, data, decided_on, seed, base, parts))
