@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 from .errors import UserError
 from .folders import list_layout
 from .formats import open_header
-from .names import displayed, drawn_name, some_of
+from .names import displayed, drawn_name, some_of, to_disk
 
 # %% ../nbs/01_data.ipynb #ba0bf1c9
 class FileSource:
@@ -38,7 +38,7 @@ class FileSource:
         key: str,  # A photo
     ) -> Path:  # Its file
         "The photo's file"
-        return self.root / str(key)
+        return self.root / to_disk(str(key))
 
     def read(
         self,

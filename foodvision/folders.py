@@ -18,7 +18,7 @@ from unicodedata import normalize
 
 from .errors import UserError
 from .formats import PHOTO_SUFFIXES
-from .names import some_of
+from .names import from_disk, some_of, to_disk
 from .run_folder import is_run
 
 # %% ../nbs/appendix/folders.ipynb #53b1e818
@@ -48,11 +48,13 @@ def _kind(entry) -> str:
 # %% ../nbs/appendix/folders.ipynb #55685a47
 def list_folder(
     folder: Path,  # The folder
-) -> dict[str, str]:  # By name, sorted: `folder`, `photo`, or what else it is, such as `.txt`
+) -> dict[
+    str, str
+]:  # By name as UTF-8, sorted: `folder`, `photo`, or what else it is, such as `.txt`
     "What is directly in a folder; raises `UserError` if it cannot be read"
     try:
         with os.scandir(folder) as entries:
-            return dict(sorted((entry.name, _kind(entry)) for entry in entries))
+            return dict(sorted((from_disk(entry.name), _kind(entry)) for entry in entries))
     except FileNotFoundError:
         raise UserError(f"No such folder: {folder}") from None
     except NotADirectoryError:
@@ -132,7 +134,7 @@ def read_folder(
     above: tuple = (),  # Which folders that one is in, as `os.stat` tells them apart
 ) -> Folder:
     "A folder and those below it; raises `UserError` if one cannot be read"
-    here, result = root / path, Folder(path)
+    here, result = root / to_disk(path), Folder(path)
     kinds = list_folder(here)
     names = {name for name, kind in kinds.items() if kind != "folder"}
     if path and is_output(here, names):
@@ -143,7 +145,7 @@ def read_folder(
         if kind == "photo" and name not in (pictures or ()):
             result.photos.append(name)
         elif kind == "folder":
-            seen = os.stat(here / name)
+            seen = os.stat(here / to_disk(name))
             if (seen.st_dev, seen.st_ino) in above:
                 result.skipped["links to a folder that they are in"] += 1
                 continue

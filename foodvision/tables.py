@@ -24,7 +24,7 @@ import numpy as np
 from .data import FileSource, PhotoData, Split, holdout_mask, split_validation
 from .errors import UserError
 from .formats import PHOTO_SUFFIXES
-from .names import from_cell, some_of
+from .names import from_cell, some_of, to_disk
 
 # %% ../nbs/appendix/tables.ipynb #037393d7
 def decode_text(
@@ -156,7 +156,9 @@ def find_photo(
     forms = [path, plain, *(unicodedata.normalize(form, plain) for form in ("NFC", "NFD"))]
     suffixes = [""] if Path(plain).suffix.lower() in PHOTO_SUFFIXES else sorted(PHOTO_SUFFIXES)
     names = [form + suffix for form in forms for suffix in suffixes] if path else []
-    return next((os.path.normpath(name) for name in names if os.path.isfile(root / name)), "")
+    return next(
+        (os.path.normpath(name) for name in names if os.path.isfile(root / to_disk(name))), ""
+    )
 
 # %% ../nbs/appendix/tables.ipynb #7e6c69fe
 @dataclass(frozen=True)
