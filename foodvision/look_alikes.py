@@ -112,7 +112,7 @@ def write_groups(
 def read_groups(
     run: Run,  # Any run
 ) -> list[list[str]]:  # Names of photos that look alike, group by group
-    "The groups that a run recorded; none if it found none, or was exported without its photos' names"
+    "The groups that a run recorded; none if it found none, or `look_alikes.json` is gone"
     path = run.path / "look_alikes.json"
     if not run.info.get("look_alikes", {}).get("groups") or not path.exists():
         return []
