@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RECIPES', 'expand', 'add_option', 'add_settings', 'add_options', 'make_parser', 'fail', 'run_command',
            'set_environment', 'import_tensorflow', 'new_run_folder', 'open_run', 'say_which_data', 'open_to_answer',
-           'read_settings', 'choose_run', 'describe_training', 'describe_run', 'print_table']
+           'read_recipe', 'make_config', 'choose_run', 'describe_training', 'describe_run', 'print_table']
 
 # %% ../nbs/appendix/commands.ipynb #29db57bb
 import argparse
@@ -28,7 +28,7 @@ from fastcore.xdg import xdg_cache_home, xdg_config_home
 from . import __version__
 from .errors import UserError, failure_reason, is_out_of_memory
 from .files import cache_folder, is_writable
-from .names import displayed, shortened
+from .names import displayed, shortened, some_of
 from .run import PRETRAINED, Config, Run, require_model
 from .system import suppress_output
 
@@ -218,10 +218,10 @@ def open_to_answer(
 RECIPES = ("quick", "standard", "thorough")  # from a minute to a night
 
 
-def read_settings(
+def read_recipe(
     recipe: str | Path,  # Name of a recipe of the package, or a JSON file
 ) -> dict:
-    "The settings of a recipe; raises `UserError` if there are none"
+    "The settings of a recipe; raises `UserError` for a file that has none, or one that is not known"
     path = Path(str(files("foodvision"))) / "recipes" / f"{recipe}.json"
     path = path if str(recipe) in RECIPES else Path(recipe)
     try:
@@ -233,27 +233,36 @@ def read_settings(
     if not isinstance(settings, dict):
         reason = "it holds no object of names and values"
         raise UserError(f"{path} cannot be read as a recipe: {reason}")
+    known = {field.name for field in fields(Config)} - {"recipe"}
+    if unknown := sorted(set(settings) - known):
+        reason = f"this version knows no setting {some_of(unknown)}"
+        raise UserError(f"{path} cannot be read as a recipe: {reason}")
     return {
         name: expand(value) if isinstance(value, str) else value for name, value in settings.items()
     }
+
+
+def make_config(
+    settings: dict,  # Settings given as options, `recipe` among them
+) -> Config:
+    "The settings of the recipe, if one is named; those given next to it win"
+    recipe = settings.get("recipe")
+    return Config.from_dict({**(read_recipe(recipe) if recipe else {}), **settings})
 
 # %% ../nbs/appendix/commands.ipynb #6ae879c1
 def choose_run(
     run: str,  # Folder of the new run
     resume: str,  # Folder of the run to resume
-    recipe: str | Path,  # Name of a recipe, or a file of settings
     settings: dict,  # Settings given as options
     here: bool = True,  # Whether a run to resume is on this machine
 ) -> tuple[Config | None, Path]:  # No settings for a run to resume: it keeps its own
     "The settings and the folder that a call of `train` asks for"
     if not resume:
-        chosen = Config.from_dict({**(read_settings(recipe) if recipe else {}), **settings})
+        chosen = make_config(settings)
         return chosen, new_run_folder(run, chosen.data)
     if here:
         Run.open(resume)
-    given = [*(["run"] if run else []), *(["recipe"] if recipe else [])]
-    given += [name for name in settings if name != "data"]
-    if given:
+    if given := [*(["run"] if run else []), *(name for name in settings if name != "data")]:
         fault = f"leave out: {', '.join(given)}"
         raise UserError(f"--resume carries on with the run's own settings; {fault}")
     return None, Path(resume)
