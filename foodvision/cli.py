@@ -17,7 +17,6 @@ from foodvision.commands import (
     describe_run,
     fail,
     import_tensorflow,
-    make_config,
     make_parser,
     open_run,
     open_to_answer,
@@ -28,6 +27,7 @@ from foodvision.commands import (
 )
 from .errors import UserError
 from .files import write_text
+from .recipes import make_config
 from .run import Config, Run, check_free, require_model
 from .system import discard_output, open_streams, package_versions
 
