@@ -99,9 +99,7 @@ def measure_seen(
     predictions: Predictions,  # Of its test photos
     decoded: DecodedSplit,  # The test photos
     shown: int = 4,  # How many examples, from the most to the least similar
-) -> (
-    dict | None
-):  # `note`; `photos`, `similarity`, `top_1_without`, `examples` if it could be found out
+) -> dict | None:  # `note`, `photos` (None if unknown), `similarity`, `top_1_without`, `examples`
     "Which test photos look like a training photo of their class; None for a run that ignores look-alikes"
     if not run.config.group_look_alikes or run.config.weights == "none":
         return None
@@ -111,20 +109,18 @@ def measure_seen(
         found = None
     if not found:
         lost = "the training photos, or their features in the cache, are gone"
-        return {"note": f"Whether test photos look like training photos is not known: {lost}."}
+        note = f"Whether test photos look like training photos is not known: {lost}."
+        return {"note": note, "photos": None, "examples": []}
     (names, similarities), seen = found, found[1] > ALIKE
     new = {part: getattr(predictions, part)[~seen] for part in ("names", "labels", "logits")}
     without = None if seen.all() else top_k_accuracy(replace(predictions, similarity=None, **new))
     ranked = np.argsort(-similarities, kind="stable")[: seen.sum()]
     some = ranked[np.unique(np.linspace(0, len(ranked) - 1, min(shown, len(ranked))).astype(int))]
-    pair = lambda i: {
-        "test": str(predictions.names[i]),
-        "train": str(names[i]),
-        "similarity": float(similarities[i]),
-    }
+    pair = lambda i: {"test": str(predictions.names[i]), "train": str(names[i])}
+    examples = [{**pair(i), "similarity": float(similarities[i])} for i in some]
     note = describe_seen(len(ranked), top_k_accuracy(predictions), without)
     counts = {"photos": len(ranked), "similarity": ALIKE, "top_1_without": without}
-    return {"note": note, **counts, "examples": [pair(i) for i in some]}
+    return {"note": note, **counts, "examples": examples}
 
 # %% ../nbs/appendix/seen_photos.ipynb #5ee00012
 def seen_items(
