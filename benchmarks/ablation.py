@@ -1,7 +1,7 @@
-"""Stage 2, part by part: what each part of the recipe is worth, and what was tried beside it.
+"""Stage 2, part by part: what each part of a recipe is worth, and what was tried beside it.
 
-Every round draws its training photos anew and trains one head on them. Each recipe begins with that head, differs from
-the package's in one thing, and is measured on the same validation photos. Defaults are decided by this benchmark, so it
+Every round draws its training photos anew and trains one head on them. Each training begins with that head, differs from
+the recipe in one thing, and is measured on the same validation photos. Defaults are decided by this benchmark, so it
 reads no test photos: what it measures on is cut from the training photos, as many as there are test photos, and is apart
 from the validation photos by which stage 1 chooses its head. The time is that of the training steps, and of what
 a recipe computes beforehand; building a graph, which takes as long for ten photos as for a million, is left out. Without
@@ -15,41 +15,59 @@ from functools import cache, partial
 import measure
 import numpy as np
 
-BASE = {
-    "epochs": 2,
-    "rate": 5e-4,
-    "first": 0.15,
-    "decay": 0.01,
-    "schedule": "cosine",
-    "augmentation": "light",
-    "layers": -1,
-}
-RECIPES = {  # what differs from BASE
+PARTS = {  # what differs from the recipe
     "as it is": {},
-    "twice the epochs": {"epochs": 4},
-    "without augmentation": {"augmentation": "none"},
-    "last 60 layers only": {"layers": 60},
-    "learning rate 1e-4": {"rate": 1e-4},
-    "learning rate 1e-3": {"rate": 1e-3},
-    "constant learning rate, no warm-up": {"schedule": "constant"},
-    "Adam, no weight decay": {"decay": 0.0},
-    "batch norm learns too": {"batch_norm": True},
-    "one learning rate for all layers": {"first": 1.0},
-    "first layer at 0.02 of the learning rate": {"first": 0.02},
-    "label smoothing 0.1": {"smoothing": 0.1},
-    "crops from 30 % of the area": {"augmentation": {"crop_area": 0.3}},
-    "colours up to 30 %": {"augmentation": {"color_shift": 0.3}},
-    "rotation and shear": {"augmentation": {"rotation": 20, "shear": 0.2}},
-    "one photo in ten is grey": {"augmentation": {"greyscale": 0.1}},
-    "a square erased in every second photo": {"augmentation": {"erased": 0.5}},
+    "light augmentation": {"augmentation": "light"},
     "strong augmentation": {"augmentation": "strong"},
+    "without augmentation": {"augmentation": "none"},
+    "crops from 30 % of the area alone": {"augmentation": {"crop_area": 0.3}},
+    "colours up to 30 % alone": {"augmentation": {"color_shift": 0.3}},
+    "rotation and shear alone": {"augmentation": {"rotation": 20, "shear": 0.2}},
+    "one photo in ten grey, alone": {"augmentation": {"greyscale": 0.1}},
+    "a square erased in every second photo, alone": {"augmentation": {"erased": 0.5}},
     "RandAugment": {"mix": "RandAugment"},
     "mixup": {"mix": "MixUp"},
     "cutmix": {"mix": "CutMix"},
+    "label smoothing 0.1": {"smoothing": 0.1},
+    "no label smoothing": {"smoothing": 0.0},
+    "half the learning rate": {"rate_share": 0.5},
+    "twice the learning rate": {"rate_share": 2.0},
+    "constant learning rate, no warm-up": {"schedule": "constant"},
+    "one learning rate for all layers": {"first": 1.0},
+    "first layer at 0.5 of the learning rate": {"first": 0.5},
+    "first layer at 0.15 of the learning rate": {"first": 0.15},
+    "first layer at 0.02 of the learning rate": {"first": 0.02},
+    "weight decay 0.05": {"decay": 0.05},
+    "no weight decay": {"decay": 0.0},
+    "dropout 0.5": {"dropout": 0.5},
+    "last 60 layers only": {"layers": 60},
+    "batch norm learns too": {"batch_norm": True},
     "moving average of the weights": {"average": 0.98},
     "smaller photos first": {"first_size": 2 / 3},
     "gradual unfreezing, cached activations": {"cached_epochs": 1},
 }
+
+
+def parts_of(recipe, epochs=0, only=()):
+    "The settings of a recipe for stage 2, and the parts that change them"
+    from foodvision.recipes import make_config
+
+    config = make_config({"recipe": recipe})
+    base = {
+        "epochs": epochs or config.fine_tune_epochs,
+        "rate": config.fine_tune_learning_rate,
+        "first": config.fine_tune_first_layer_multiplier,
+        "decay": config.fine_tune_weight_decay,
+        "schedule": config.schedule,
+        "augmentation": config.augmentation,
+        "layers": config.unfreeze_layers,
+        "smoothing": config.label_smoothing,
+    }
+    differs = lambda part: any(base.get(name) != value for name, value in part.items())
+    kept = {name: part for name, part in PARTS.items() if name == "as it is" or differs(part)}
+    if unknown := set(only) - set(PARTS):
+        raise SystemExit(f"No part is called {', '.join(unknown)}. There are: {', '.join(PARTS)}")
+    return base, {name: kept[name] for name in ["as it is", *(only or kept)] if name in kept}
 
 
 @cache
@@ -177,8 +195,9 @@ def stage_2(
 
     from foodvision.model import unfreeze
 
-    recipe = {**BASE, **recipe}
     epochs, classes = recipe.pop("epochs"), model.output_shape[-1]
+    recipe["rate"] *= recipe.pop("rate_share", 1.0)
+    model.get_layer("dropout").rate = recipe.pop("dropout", 0.2)
     augmentation, layers = strength(recipe.pop("augmentation")), recipe.pop("layers")
     with_labels = {name: recipe.pop(name) for name in ("smoothing", "mix") if name in recipe}
     source, steps, watch = (
@@ -286,7 +305,7 @@ def trained_head(chosen, data, seed, views=1):
     return model, {False: plain, True: larger}
 
 
-def one_round(chosen, data, decided_on, seed, recipes):
+def one_round(chosen, data, decided_on, seed, base, parts):
     "Seconds, and accuracy on decoded photos, of every recipe, each begun with the same head"
     import keras
 
@@ -306,10 +325,11 @@ def one_round(chosen, data, decided_on, seed, recipes):
     model, photos = trained_head(chosen, data, seed)
     weights = model.get_weights()
     found["no stage 2"] = (None, accuracy(model))
-    names = list(recipes)
+    names = list(parts)
     for name in names[seed % len(names) :] + names[: seed % len(names)]:
         model.set_weights(weights)
-        found[name] = (stage_2(model, photos, chosen, seed, **recipes[name]), accuracy(model))
+        seconds = stage_2(model, photos, chosen, seed, **{**base, **parts[name]})
+        found[name] = (seconds, accuracy(model))
         print(
             f"  round {seed + 1}, {name}: {found[name][0]:.1f} s, {found[name][1]:.1f} %",
             file=sys.stderr,
@@ -319,13 +339,17 @@ def one_round(chosen, data, decided_on, seed, recipes):
 
 
 def main():
-    parser = measure.options(__doc__.splitlines()[0], repeats=4, image_size=96, decides=True)
+    parser = measure.options(__doc__.splitlines()[0], repeats=3, image_size=96, decides=True)
+    parser.add_argument("--recipe", default="standard", help="what to take apart: a name or a file")
+    parser.add_argument("--epochs", type=int, default=0, help="of stage 2 (default: the recipe's)")
+    parser.add_argument("--name", default="ablation", help="of the file of results")
+    parser.add_argument("--parts", nargs="*", default=[], help="only these (default: all)")
     chosen = parser.parse_args()
-    recipes = RECIPES
     if chosen.quick:
-        chosen.repeats = 1
-        recipes = {name: RECIPES[name] for name in ("as it is", "one learning rate for all layers", "mixup", "smaller photos first",
-                                                    "gradual unfreezing, cached activations")}  # fmt: skip
+        chosen.repeats, chosen.epochs = 1, 2
+        chosen.parts = ["no weight decay", "mixup", "smaller photos first", "last 60 layers only"]
+        chosen.parts += ["gradual unfreezing, cached activations"]
+    base, parts = parts_of(chosen.recipe, chosen.epochs, chosen.parts)
     from foodvision.pipeline import decode_split
 
     whole, decided_on = measure.load_to_decide(chosen)
@@ -333,10 +357,15 @@ def main():
         measure.some_of(whole, photos=chosen.photos_per_class, seed=seed)
         for seed in range(chosen.repeats)
     ]
-    report, rounds = measure.Report("ablation", "Stage 2, part by part", chosen, drawn[0]), []
+    report, rounds = (
+        measure.Report(
+            chosen.name, f"Stage 2 of `{chosen.recipe}`, part by part", chosen, drawn[0]
+        ),
+        [],
+    )
     decided_on = decode_split(decided_on, chosen.image_size, progress=False)
     for seed, data in enumerate(drawn):
-        rounds.append(one_round(chosen, data, decided_on, seed, recipes))
+        rounds.append(one_round(chosen, data, decided_on, seed, base, parts))
         write(report, rounds, len(decided_on))  # a long work: what is done is kept
 
 
@@ -347,7 +376,7 @@ def write(report, rounds, photos):
     )
     heads = [name for name in rounds[0] if name.startswith("no stage 2")]
     recipes = [name for name in rounds[0] if name not in heads]
-    recipes.sort(key=list(RECIPES).index)
+    recipes.sort(key=list(PARTS).index)
     report.table(
         "Stage 2",
         "seconds of one core",

@@ -207,19 +207,24 @@ def some_of(data, classes=0, photos=0, seed=None, test_photos=0):
 def to_decide_on(data, photos=0):
     """Data without its test photos, and validation photos cut from its training photos: what a default may be decided on.
 
-    They are `photos` of each class, or as many as it has test photos, and never more than half of its training photos.
-    They are the same whenever they are cut, so no round trains on a photo that it or another round decides on.
+    Where the data says which its validation photos are, they are those. Else they are `photos` of each class, or as many
+    as it has test photos, and never more than half of its training photos. They are the same whenever they are cut, so
+    no round trains on a photo that it or another round decides on.
     """
     import numpy as np
 
+    from foodvision.data import split_validation
+
+    no_test = data.test.take(slice(0, 0))
+    if data.validation_given:
+        kept = data.name, data.class_names, data.train, no_test, 0.1, 0, list(data.notes)
+        return split_validation(*kept), data.validation
     random, cut = np.random.default_rng(0), np.zeros(len(data.train), bool)
     tests = np.bincount(data.test.labels, minlength=len(data.class_names))
     for label in range(len(data.class_names)):
         members = random.permutation(np.flatnonzero(data.train.labels == label))
         cut[members[: min(photos or max(tests[label], 1), len(members) // 2)]] = True
-    return replace(
-        data, train=data.train.take(~cut), test=data.test.take(slice(0, 0))
-    ), data.train.take(cut)
+    return replace(data, train=data.train.take(~cut), test=no_test), data.train.take(cut)
 
 
 def load(chosen):

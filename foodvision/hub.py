@@ -14,6 +14,7 @@ from .calibration import load_calibration, require_calibration
 from .errors import check_value
 from .exported import LABELS_FILE, METADATA_FILE, staged
 from .files import read_json, write_json, write_text
+from .look_alikes import read_groups, write_groups
 from .model import load_model
 from .names import displayed
 from .predictor import checksum
@@ -123,6 +124,8 @@ def export_hub(
                 shutil.copyfile(run.path / name, part / name)
         if run.history:
             write_json(part / "history.json", without_paths(run.history))
+        if groups := read_groups(run):  # without them the photos would be split in another way
+            write_groups(part, without_paths(groups))
         if metrics := present_metrics(run):
             write_json(part / "report" / "metrics.json", without_paths(metrics))
         write_json(part / METADATA_FILE, export_metadata(run))

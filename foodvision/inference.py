@@ -32,7 +32,7 @@ from foodvision.folders import (
     read_folder,
 )
 from .metrics import softmax
-from .names import displayed, shortened, to_cell
+from .names import displayed, shortened, to_cell, to_disk
 from foodvision.predictor import (
     Predictor,
     as_predictor,
@@ -118,7 +118,7 @@ def _paths(source, skipped: Counter) -> list[Path]:
     found, trees = [], {match: read_folder(match) for match in matches if match.is_dir()}
     for match in matches:
         inside = trees[match].all_paths if match in trees else [""]
-        found += [match / photo for photo in inside]
+        found += [match / to_disk(photo) for photo in inside]
     for tree in trees.values():
         skipped.update(tree.all_skipped)
     if not found and not all(tree.is_output for tree in trees.values()):

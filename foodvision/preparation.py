@@ -133,14 +133,13 @@ def find_groups(
     validation: DecodedSplit,  # Its validation photos
     stop: GracefulShutdown | None = None,  # Checked after every file of features
     workers: SingleProcess = ALONE,  # Who computes; the first one's groups count
-) -> tuple[list[list[str]], float]:  # Names of photos that look alike, from which similarity on
+) -> list[list[str]]:  # Names of photos that look alike, group by group
     "Groups of look-alikes among the photos that we split"
     splits = [training, validation, *splits_to_compare(data, run.config)[2:]]
     features = np.concatenate(backbone_rows(run, model, splits, stop, workers))
     names = np.concatenate([split.split.names for split in splits])
-    found, similarity = find_look_alikes(features, np.concatenate([s.labels for s in splits]))
-    groups = [names[group].tolist() for group in found]
-    return tuple(workers.broadcast([groups, similarity]))
+    found = find_look_alikes(features, np.concatenate([s.labels for s in splits]))
+    return workers.broadcast([names[group].tolist() for group in found])
 
 # %% ../nbs/appendix/preparation.ipynb #10b10018
 def group_look_alikes(
@@ -159,13 +158,13 @@ def group_look_alikes(
     _, data = load_photos(config, label_issues)
     if not data.held_out:
         return training, validation
-    groups, similarity = find_groups(data, run, model, training, validation, stop, workers)
+    groups = find_groups(data, run, model, training, validation, stop, workers)
     write_groups(run.path, groups)
     changed = {}
     if groups:
         whole, data = load_photos(config, label_issues, groups)
         training, validation, changed["data"] = decode_to_learn(whole, data, config)
-    run.record(look_alikes=summarise_groups(groups, similarity), **changed)
+    run.record(look_alikes=summarise_groups(groups), **changed)
     if groups and workers.is_first:
         print(describe_groups(run.info["look_alikes"]), flush=True)
     return training, validation

@@ -61,6 +61,7 @@ class Config(CheckedSettings):
     "Every choice of a run; saved in its folder as part of `config.json`"
 
     data: str = "sample"  # `sample` (drawn here), `food101`, a folder of photos, or a table of them
+    recipe: str = ""  # Where the other settings began: `quick`, `standard`, `thorough`, or a file
     class_level: int = 0  # How deep class folders are in folders; 0 for those that hold photos
     validation_fraction: float = 0.15  # Share of the training photos held out to make choices on
     group_look_alikes: bool = True  # Photos of a class that look alike stay on one side of a split

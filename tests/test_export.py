@@ -10,22 +10,23 @@ import pytest
 from conftest import run, succeed
 
 from foodvision.drawing import draw_dish
+from foodvision.look_alikes import read_groups
 from foodvision.run import Config, Run
+from foodvision.run_photos import is_own, load_as_trained
 
 CLASSES = ["hamburger", "pizza", "sushi"]
 
 
 @pytest.fixture(scope="module")
 def trained(foodvision, tmp_path_factory):
-    "A small run on a folder of drawn dishes, evaluated"
+    "A small run on a folder of drawn dishes, the last two of each class alike, evaluated"
     folder = tmp_path_factory.mktemp("export")
     for part, numbers in (("train", range(24)), ("test", range(100, 120))):
         for name in CLASSES:
             (folder / "my photos" / part / name).mkdir(parents=True)
             for number in numbers:
-                draw_dish(name, number, (120, 90)).save(
-                    folder / "my photos" / part / name / f"{number}.jpg"
-                )
+                dish = draw_dish(name, min(number, 22) if part == "train" else number, (120, 90))
+                dish.save(folder / "my photos" / part / name / f"{number}.jpg")
     done = foodvision("train", "--data", folder / "my photos", "--run", folder / "dishes", "--backbone", "EfficientNetLite0",
                       "--image-size", 64, "--feature-epochs", 10, "--no-tune-head", "--fine-tune-epochs", 0)  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -231,6 +232,8 @@ def test_a_folder_to_share(foodvision, trained, tmp_path):
     for name in files - {"model.keras", "class_features.npz"}:
         text = (tmp_path / "share" / name).read_text()
         assert not re.search(re.escape(str(trained.parent)) + "|/tmp/|/home/|/root", text), name
+    shared, own = Run.open(tmp_path / "share"), trained.parent / "my photos"
+    assert read_groups(shared) and is_own(shared, load_as_trained(shared, own))
     photo = trained.parent / "my photos" / "test" / "pizza" / "100.jpg"
     answers = [
         json.loads(foodvision("predict", place, photo, "--json").stdout)

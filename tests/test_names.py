@@ -13,8 +13,9 @@ from html.parser import HTMLParser
 import chromium
 import numpy as np
 import pytest
-from conftest import run
+from conftest import run, succeed
 from PIL import Image
+from test_system import ASCII
 from test_web import FLAGS, served, wait
 
 from foodvision.app import answer_photo, build_app
@@ -153,6 +154,37 @@ def test_training_ends_and_a_finished_run_is_taken_up_again(trained, photos, foo
     ][0] > 1000
     assert f"Run: {trained}" in foodvision("train", "--resume", trained, "--no-evaluate")
     assert r"photos-\xe9: " in foodvision("info", trained)
+
+
+LOAD = """
+import sys
+from foodvision.food101 import load_data
+for source in sys.argv[1:]:
+    data = load_data(source)
+    photos = [sorted(split.names.tolist()) for split in data.splits.values()]
+    print(ascii([data.class_names, photos, data.fingerprint()]))
+"""
+
+
+def test_names_are_the_same_in_every_locale(tmp_path):
+    "Of classes and photos, whose bytes are UTF-8 or are not, from a folder and from a table"
+    menu = {os.fsdecode(name): kind for kind, name in enumerate([b"cr\xc3\xa8me", b"caf\xe9"])}
+    for name, kind in menu.items():
+        (tmp_path / "menu" / name).mkdir(parents=True)
+        for number in range(4):
+            draw(kind, number).save(tmp_path / "menu" / name / f"{name}-{number}.png")
+    rows = [f"crème/crème-{number}.png,{'ab'[number % 2]}" for number in range(4)]
+    shutil.copytree(tmp_path / "menu" / "crème", tmp_path / "menu" / "crème" / ".more")
+    rows += [row.replace("/", "/.more/") for row in rows]
+    (tmp_path / "menu" / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    locales = [{"LC_ALL": "C.UTF-8"}, ASCII]
+    if shutil.which("localedef"):
+        run("localedef", "-c", "-i", "C", "-f", "ISO-8859-1", tmp_path / "latin")
+        locales.append({**ASCII, "LC_ALL": "latin", "LOCPATH": str(tmp_path)})
+    sources = tmp_path / "menu", tmp_path / "menu" / "labels.csv"
+    [said, *others] = [succeed("python", "-c", LOAD, *sources, **names).stdout for names in locales]
+    assert set(others) == {said}
+    assert said.startswith(ascii([(r"caf\xe9", "crème")])[:-1])
 
 
 def test_the_report_shows_the_names(trained):
