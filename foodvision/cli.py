@@ -27,6 +27,7 @@ from foodvision.commands import (
 )
 from .errors import UserError
 from .files import write_text
+from .recipes import make_config
 from .run import Config, Run, check_free, require_model
 from .system import discard_output, open_streams, package_versions
 
@@ -78,7 +79,7 @@ def estimate(
     **settings: Config,  # Every setting of the training to be, under its own name
 ):
     "Measure a few steps on this machine and say what a training would take: time, memory and disk."
-    config = Config(**settings)
+    config = make_config(settings)
     print(f"Measuring {config.backbone} on {config.data} at {config.image_size} pixels", flush=True)
     import_tensorflow()
     from foodvision.estimate import estimate as estimate_training
@@ -135,12 +136,11 @@ def train(
     worker_index: int = 0,  # For workers on several machines: the number of this one, from 0; worker 0 writes the run
     secret_file: str = "",  # For workers on several machines: a file that only you can read, with the same secret on all
     open_ports: bool = False,  # For workers on this machine: leave TensorFlow's ports, which ask for no password, open to its network
-    recipe: str = "",  # Settings to start from: quick, standard, thorough, or a JSON file; options given here win over it
     **settings: Config,  # Every setting of the training, under its own name
 ):
     "Train a classifier in two stages, measure it on the test photos and write its report."
     options = {name: value for name, value in locals().items() if name != "settings"}
-    chosen, folder = choose_run(run, resume, recipe, settings, here=worker_index == 0)
+    chosen, folder = choose_run(run, resume, settings, here=worker_index == 0)
     if workers != 1 and devices != "1":
         raise UserError("Each worker trains on one device: leave out devices")
     if dry_run and chosen:

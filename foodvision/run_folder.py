@@ -198,7 +198,7 @@ _OWN_FILES = {  # names by folder; a folder comes before those in it
     "exports/savedmodel/variables": "variables.index variables.data-*",
     "exports/savedmodel/assets.extra": "foodvision.json labels.txt",
     "exports/hub": "README.md class_features.npz config.json foodvision.json history.json labels.txt "
-    "model.keras",
+    "look_alikes.json model.keras",
     "exports/hub/report": "metrics.json",
     "exports/compact": "README.md class_features.npz config.json history.json look_alikes.json "
     "model.tflite",
