@@ -10,7 +10,6 @@ __all__ = ['expand', 'add_option', 'add_settings', 'add_options', 'make_parser',
 # %% ../nbs/appendix/commands.ipynb #29db57bb
 import argparse
 import inspect
-import json
 import os
 import sys
 import time
