@@ -9,6 +9,7 @@ __all__ = ['FileSource', 'Split', 'photo_digests', 'PhotoData', 'take_groups', '
 # %% ../nbs/01_data.ipynb #6939fa6b
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -273,7 +274,7 @@ def load_folder(
 ) -> PhotoData:  # Names relative to `directory`, classes in sorted order
     "A person's own photos; raises `UserError` for a folder that cannot be learnt from"
     root = Path(directory).expanduser()
-    layout, source = list_layout(root, class_level=class_level), FileSource(root)
+    layout, source = list_layout(root, class_level), FileSource(root)
     class_names = list(layout.parts["train"])
     notes = [*_absent(layout.parts, class_names), *layout.notes]
     splits = {part: make_split(p, class_names, source) for part, p in layout.parts.items()}
@@ -292,10 +293,13 @@ def load_folder(
 def load_test_folder(
     directory: str | Path,  # Holds `<class>/…`, or `test/<class>/…` with or without `train/`
     class_level: int = 0,  # How deep the class folders are; 0 for the folders that hold photos
+    class_names: Iterable[
+        str
+    ] = (),  # Classes that were learnt: a folder may be named by the end of one
 ) -> PhotoData:  # `test` has the photos; the other splits are empty
     "A folder's photos to measure on"
     root = Path(directory).expanduser()
-    layout, source = list_layout(root, True, class_level), FileSource(root)
+    layout, source = list_layout(root, class_level, class_names), FileSource(root)
     photos = layout.parts["test"]
     _refuse_line_breaks(photos)
     test, none = make_split(photos, list(photos), source), Split([], [], source)

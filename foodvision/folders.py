@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['SYSTEM_FOLDERS', 'HEAT_MAP', 'SPLITS', 'list_folder', 'describe_skipped', 'is_output', 'output_pictures', 'Folder',
-           'read_folder', 'class_folders', 'name_classes', 'list_classes', 'find_splits', 'Layout', 'describe_classes',
-           'list_layout']
+           'read_folder', 'class_folders', 'name_classes', 'match_classes', 'list_classes', 'find_splits', 'Layout',
+           'describe_classes', 'list_layout']
 
 # %% ../nbs/appendix/folders.ipynb #53d6a3f7
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,7 +18,7 @@ from unicodedata import normalize
 
 from .errors import UserError
 from .formats import PHOTO_SUFFIXES
-from .names import from_disk, some_of, to_disk
+from .names import displayed, from_disk, some_of, to_disk
 from .run_folder import is_run
 
 # %% ../nbs/appendix/folders.ipynb #53b1e818
@@ -188,22 +188,52 @@ def name_classes(
     last = {path: whole.rpartition("/")[2] for path, whole in composed.items()}
     return {path: name if names[name] == 1 else composed[path] for path, name in last.items()}
 
+# %% ../nbs/appendix/folders.ipynb #036eb2c1
+def match_classes(
+    paths: Iterable[str],  # Of class folders, or labels
+    known: Iterable[str],  # Names of classes
+) -> dict[str, str]:  # Name of the class by path, where one is meant
+    "The classes that are meant; raises `UserError` where it could be two, or two mean the same"
+    ends_of = lambda path: [path.split("/", n)[-1] for n in range(path.count("/") + 1)]
+    names, ends = {displayed(name): name for name in known}, {}
+    for name in names:
+        for end in ends_of(name):
+            ends.setdefault(end, []).append(name)
+    meant: dict[str, str] = {}
+    folders: dict[str, dict] = {}
+    for path in paths:
+        whole = displayed(normalize("NFC", path))
+        found = [end for end in ends_of(whole) if end in names][:1] or ends.get(whole, [])
+        if len(found) > 1:
+            either = f"{whole} may be the class {' or '.join(found)}"
+            raise UserError(f"{either}. Put it at that path, or name it so in the table.")
+        for name in found:
+            meant[path] = names[name]
+            folders.setdefault(name, {})[whole] = path
+    for name, several in folders.items():
+        if len(several) > 1:
+            raise UserError(
+                f"{some_of(several)} may all be the class {name}. Merge or rename them."
+            )
+    return meant
+
 # %% ../nbs/appendix/folders.ipynb #8d9a2140
 def list_classes(
     part: Folder,  # A data set, or its training or test photos
     root: Path,  # Where it was read, for messages
     skipped: Counter,  # What is no photo of a class is counted here
     level: int = 0,  # How deep the class folders are; 0 for the folders that hold photos
-    empty: bool = False,  # Whether a class may have no photos; it is then left out
+    known: Iterable[str] | None = None,  # The classes that were learnt; photos of some are enough
 ) -> dict[str, list[str]]:  # Paths of the photos by class, both sorted
     "The photos of each class; raises `UserError` if there is none, or a class without photos"
-    found = {
-        folder.path[len(part.path) :].lstrip("/"): folder for folder in class_folders(part, level)
-    }
+    folders = list(class_folders(part, level))
+    if known is not None and not folders:  # not as deep as those that were learnt
+        folders, level = list(class_folders(part)), 0
+    found = {folder.path[len(part.path) :].lstrip("/"): folder for folder in folders}
     photos: dict[str, list[str]] = {}
-    for path, name in name_classes(list(found)).items():
+    for path, name in {**name_classes(list(found)), **match_classes(found, known or ())}.items():
         folder = found[path]
-        if not folder.all_paths and not empty:
+        if not folder.all_paths and known is None:
             rest = f" {describe_skipped(folder.all_skipped)}".rstrip()
             problem = f"Class folder {root / folder.path} has no photos.{rest}"
             raise UserError(f"{problem} Add photos or remove it.")
@@ -299,12 +329,12 @@ def _refuse_sub_folder(tree: Folder, root: Path):
 # %% ../nbs/appendix/folders.ipynb #03d1e4cd
 def list_layout(
     root: Path,  # The folder
-    for_test: bool = False,  # Only the photos to measure on; `test` may then be there without `train`
     class_level: int = 0,  # How deep the class folders are; 0 for the folders that hold photos
-) -> Layout:  # With `train` alone for a folder that has no splits, or `test` alone for a test
+    learnt: Iterable[str] | None = None,  # Classes to measure; `test` may be there without `train`
+) -> Layout:  # With `train` alone for a folder that has no splits, or `test` alone to measure
     "The photos of a folder in any layout; raises `UserError` for one that cannot be used"
     tree, skipped, notes = read_folder(root), Counter(), []
-    splits = find_splits(tree, root)
+    splits, for_test = find_splits(tree, root), learnt is not None
     if splits:
         _refuse_part(splits, root, for_test)
         skipped.update(tree.skipped)
@@ -314,13 +344,10 @@ def list_layout(
         _refuse_sub_folder(tree, root)
         splits = {"test" if for_test else "train": tree}
     parts: dict[str, dict[str, list[str]]] = {}
-    for part in (
-        ["test"]
-        if for_test
-        else [part for part in dict.fromkeys(SPLITS.values()) if part in splits]
-    ):
-        may_be_empty = for_test or part != "train"
-        parts[part] = list_classes(splits[part], root, skipped, class_level, may_be_empty)
+    for part in [part for part in dict.fromkeys(SPLITS.values()) if part in splits]:
+        if part == "test" or not for_test:
+            known = learnt if for_test else parts.get("train")
+            parts[part] = list_classes(splits[part], root, skipped, class_level, known)
     [first, *_] = parts
     notes += [] if class_level else describe_classes(parts[first], splits[first].path)
     return Layout(parts, [*notes, *filter(None, [describe_skipped(skipped)])])

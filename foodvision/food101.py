@@ -9,7 +9,7 @@ __all__ = ['find_food101', 'load_extracted', 'prepare_food101', 'RecordSource', 
 # %% ../nbs/02_food101.ipynb #057c6876
 import json
 import sys
-from contextlib import redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,11 +28,11 @@ from foodvision.data import (
 from .drawing import sample_directory
 from .errors import UserError
 from .files import write_json
-from .folders import describe_skipped, read_folder
+from .folders import describe_skipped, match_classes, read_folder
 from .names import some_of
 from .run import Config
 from .system import is_reachable
-from .tables import is_table, load_table, load_test_table
+from .tables import is_table, lists_photos, load_table, load_test_table
 
 # %% ../nbs/02_food101.ipynb #652839ca
 def find_food101(
@@ -257,6 +257,19 @@ def _directory(source) -> Path:
     return directory
 
 
+@contextmanager
+def _suggest_table(source):
+    "Name a table of photos in a folder that cannot be used, if there is one"
+    try:
+        yield
+    except UserError as error:
+        files = [] if is_table(source) else sorted(Path(source).expanduser().glob("*.*"))
+        if not (table := next(filter(lists_photos, files), None)):
+            raise
+        hint = f"{str(error).rstrip('.')}. For the labels of a table give it: --data {table}"
+        raise UserError(hint, error.exit_code) from None
+
+
 def _has_food101(directory: Path) -> bool:
     "Whether a folder holds Food101, extracted or as TFDS' records"
     return bool(find_food101(directory)) or (directory / "food101" / "2.1.0").is_dir()
@@ -280,7 +293,8 @@ def load_data(
     directory = _directory(source)
     if _has_food101(directory):
         return load_food101(directory, validation_fraction, seed, missing)
-    return load_folder(directory, validation_fraction, seed=seed, class_level=class_level)
+    with _suggest_table(source):
+        return load_folder(directory, validation_fraction, seed=seed, class_level=class_level)
 
 # %% ../nbs/02_food101.ipynb #1810aa98
 def load_configured(
@@ -299,16 +313,19 @@ def load_for_test(
     on_bad_image: str = "fail",  # Rows of a table that cannot be used: `fail` refuses them, `skip` notes them
 ) -> PhotoData:  # The photos to measure on are its `test`; a folder's other splits are empty
     "Photos to measure a run on; raises `UserError` for a class that is not in `class_names`"
-    if is_table(source):
-        data = load_test_table(source, on_bad_image)
-    elif source in ("sample", "food101") or _has_food101(_directory(source)):
-        data = load_data(source)
-    else:
-        data = load_test_folder(source, class_level)
-    if unknown := [name for name in data.class_names if name not in set(class_names)]:
-        ways = f"Remove them, or rename them to classes it knows: {some_of(class_names)}"
-        problem = f"has classes that the run does not know: {some_of(unknown)}"
-        raise UserError(f"{data.name} {problem}. {ways}")
+    with _suggest_table(source):
+        if is_table(source):
+            data = load_test_table(source, on_bad_image)
+        elif source in ("sample", "food101") or _has_food101(_directory(source)):
+            data = load_data(source)
+        else:
+            data = load_test_folder(source, class_level, class_names)
+        meant = match_classes(data.class_names, class_names)
+        data = replace(data, class_names=tuple(meant.get(name, name) for name in data.class_names))
+        if unknown := [name for name in data.class_names if name not in set(class_names)]:
+            ways = f"Remove them, or rename them to classes it knows: {some_of(class_names)}"
+            problem = f"has classes that the run does not know: {some_of(unknown)}"
+            raise UserError(f"{data.name} {problem}. {ways}")
     labels = set(data.test.labels)
     tested = [name for label, name in enumerate(data.class_names) if label in labels]
     share = f"{len(tested)} of the run's {len(class_names)} classes: {some_of(tested, 12)}"

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['decode_text', 'read_rows', 'find_columns', 'LabelledPhoto', 'cell_text', 'read_header', 'label_rows', 'find_photo',
-           'PhotoTable', 'read_classes', 'find_lists', 'is_table', 'read_photo_table', 'check_photos', 'usable_photos',
-           'order_classes', 'to_split', 'load_table', 'load_test_table']
+           'PhotoTable', 'read_classes', 'lists_photos', 'find_lists', 'is_table', 'read_photo_table', 'check_photos',
+           'usable_photos', 'order_classes', 'to_split', 'unused_lists', 'load_table', 'load_test_table']
 
 # %% ../nbs/appendix/tables.ipynb #432d3b7a
 import codecs
@@ -185,6 +185,19 @@ def read_classes(
     return {}
 
 # %% ../nbs/appendix/tables.ipynb #98db1779
+_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+
+
+def lists_photos(
+    table: Path,  # Any file
+) -> bool:
+    "Whether it is a table of photos that are there, as far as its first row says"
+    with suppress(UserError):
+        photos = label_rows(read_rows(table), "") if table.suffix.lower() in _SUFFIXES else []
+        return bool(photos and find_photo(table.parent, photos[0].path))
+    return False
+
+
 def find_lists(
     folder: Path,  # Any folder
 ) -> dict[str, Path]:  # The lists by split; empty unless there is one for `train`
@@ -192,16 +205,9 @@ def find_lists(
     names = [(word, suffix) for word in _SPLIT_OF for suffix in (".txt", ".csv", ".tsv")]
     files = {folder / f"{word}{suffix}": _SPLIT_OF[word] for word, suffix in names}
     lists = {split: file for file, split in files.items() if file.is_file()}
-    with suppress(UserError):
-        photos = label_rows(read_rows(lists["train"]), "") if "train" in lists else []
-        if photos and find_photo(folder, photos[0].path):
-            return lists
-    return {}
+    return lists if "train" in lists and lists_photos(lists["train"]) else {}
 
 # %% ../nbs/appendix/tables.ipynb #c8621dce
-_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
-
-
 def is_table(
     source,  # What `load_data` was given
 ) -> bool:
@@ -310,6 +316,18 @@ def to_split(
     return Split([row.path for row in photos], labels, FileSource(root))
 
 # %% ../nbs/appendix/tables.ipynb #2c62adff
+def unused_lists(
+    source,  # What `load_table` takes
+) -> list[str]:  # A note, or none
+    "Which lists of a data set are left out because one of its lists was given, and not the folder"
+    path = Path(source).expanduser() if isinstance(source, (str, Path)) else Path()
+    files = list(find_lists(path.parent).values()) if path.is_file() else []
+    if path not in files or len(files) < 2:
+        return []
+    others = some_of(file.name for file in files if file != path)
+    return [f"{path.name} alone is used, not {others}. For the splits of all give {path.parent}."]
+
+
 def load_table(
     source,  # A table, a folder with lists or its table of classes, or a `pandas.DataFrame`
     validation_fraction: float = 0.15,  # Share of each class's training photos held out where the table has no validation split
@@ -320,6 +338,7 @@ def load_table(
     "Photos and labels of a table in three splits; raises `UserError` if it cannot be learnt from"
     table = read_photo_table(source)
     photos, notes = usable_photos(table, on_bad_image)
+    notes += unused_lists(source)
     classes, groups = order_classes(photos, table.class_order), {p.label: p.coarse for p in photos}
     rows = {part: [row for row in photos if row.split == part] for part in _SPLITS}
     learn, validation, test = (to_split(rows[part], classes, table.root) for part in _SPLITS)
