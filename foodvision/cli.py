@@ -17,7 +17,6 @@ from foodvision.commands import (
     describe_run,
     fail,
     import_tensorflow,
-    make_config,
     make_parser,
     open_run,
     open_to_answer,
@@ -28,6 +27,7 @@ from foodvision.commands import (
 )
 from .errors import UserError
 from .files import write_text
+from .recipes import make_config
 from .run import Config, Run, check_free, require_model
 from .system import discard_output, open_streams, package_versions
 
@@ -382,11 +382,11 @@ def _print_audit(facts, folder):
     print(f"Train without them: foodvision train --drop-label-issues {folder / 'audit.csv'}")
 
 # %% ../nbs/18_cli.ipynb #98136a62
-_BENCHMARKS = "stage1 pipeline startup memory peers recipe audit ablation web feeding prediction tutorial_recipe"
+_BENCHMARKS = "stage1 pipeline startup memory peers recipe audit ablation fit web feeding prediction tutorial_recipe"
 
 
 def bench(
-    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, ablation, web, feeding, prediction (of a run) or tutorial_recipe
+    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, ablation, fit, web, feeding, prediction (of a run) or tutorial_recipe
     options: tuple[
         str, ...
     ],  # Options of the benchmark; `foodvision bench pipeline --help` lists them

@@ -51,6 +51,7 @@ from .names import displayed
 from .pictures import Plot, photo_items, report_plots
 from .predictor import Predictor, load_predictor
 from .run import Run, require_model
+from .run_folder import model_epoch
 from .run_photos import is_own, load_own, load_to_measure, predict_part
 from .seen_photos import measure_seen, seen_items
 from .system import package_versions
@@ -176,6 +177,7 @@ def describe_run(
         "seconds": run.info.get("seconds", {}),
         **{name: run.info.get(name) for name in ("created", "parameters", "device", "policy")},
         "bad_images_in_training": run.info.get("data", {}).get("bad_images", []),
+        "model_epoch": model_epoch(run.history, bool(run.config.label_smoothing)).get("place"),
     }
 
 
@@ -212,7 +214,12 @@ def report_pages(
     if count > MANY_CLASSES:
         drawn += "Classes that are confused are next to each other. On the page, point at a square to read it."
     lead = f"{percent(top_1['value'])} top-1 on {facts['photos']:,} {data['split']} photos of {data['class_count']} classes; "
-    values: dict = {"title": f"Report of {facts['run']}", "lead": f"{lead}{size_sentence(data)}."}
+    place = facts["model_epoch"]
+    kept = f" The model is that of {place}, the best on validation." if place else ""
+    values: dict = {
+        "title": f"Report of {facts['run']}",
+        "lead": f"{lead}{size_sentence(data)}.{kept}",
+    }
     values |= {"facts": facts, "plots": plots, "photos": photos, "published": PUBLISHED}
     weights = Path(facts["config"]["weights"]).name
     values |= {"drawn_classes": drawn, "size": size_sentence(data), "weights": weights}
