@@ -50,7 +50,7 @@ PARTS = {  # what differs from the recipe
 
 def parts_of(recipe, epochs=0, only=()):
     "The settings of a recipe for stage 2, and the parts that change them"
-    from foodvision.commands import make_config
+    from foodvision.recipes import make_config
 
     config = make_config({"recipe": recipe})
     base = {
