@@ -68,9 +68,7 @@ def _print_start(config, folder):
 
 
 def _print_end(run, evaluate):
-    "Print notes on the data, and evaluate"
-    for note in run.info["data"]["notes"]:
-        print(f"Note: {note}")
+    "Evaluate, and print where the run is"
     if evaluate:
         _evaluate(run)
     print(f"Run: {run.path}")
