@@ -30,7 +30,7 @@ from foodvision.calibration import (
     risk_coverage,
     scores_of,
 )
-from .data import PhotoData, Split, photo_sizes
+from .data import PhotoData, photo_sizes
 from .errors import UserError
 from .files import is_writable, merge_folder, write_csv, write_json, write_text
 
@@ -53,6 +53,7 @@ from .predictor import Predictor, load_predictor
 from .run import Run, require_model
 from .run_folder import model_epoch
 from .run_photos import is_own, load_own, load_to_measure, predict_part
+from .seen_photos import measure_seen, seen_items
 from .system import package_versions
 from .templates import percent, render
 
@@ -326,13 +327,16 @@ def measure_run(
     other, name = predict_out_of_distribution(predictor, centroids, out_of_distribution, half=1)
     if predictor.note:
         data = replace(data, notes=(predictor.note, *data.notes))
+    about = describe_data(run, data, split, decoded.bad)
+    to_compare = split == "test" and about["as_trained"]
     groups = run.info.get("data", {}).get("coarse_classes")
     facts = {
         **measure_accuracy(predictions, fitted.temperature, groups),
         **measure_calibration(predictions, fitted.temperature),
         **measure_confidence(predictions, fitted.temperature, fitted.threshold, other),
         **describe_run(run),
-        "data": describe_data(run, data, split, decoded.bad),
+        "data": about,
+        "look_alikes": measure_seen(run, data, predictions, decoded) if to_compare else None,
         "bad_images": list(decoded.bad),
         "out_of_distribution_name": name,
         "grad_cam_cells": " × ".join(map(str, predictor.cells)),
@@ -346,11 +350,12 @@ def write_report(
     run: Run,  # The run that was measured
     facts: dict,  # What `metrics.json` holds
     predictions: Predictions,  # Of the split's photos
-    split: Split,  # The photos
+    data: PhotoData,  # The photos
     predictor: Predictor,  # What made the predictions
 ):
     "Write the files of a report"
     temperature, threshold = facts["temperature"], facts["threshold"]
+    split = data.splits[facts["data"]["split"]]
     show = lambda positions, predictor=None: photo_items(
         predictions, split, positions, temperature, predictor
     )
@@ -358,6 +363,7 @@ def write_report(
     photos = {
         "top_losses": show(top_losses(predictions, 24, temperature), predictor),
         "pairs": [show(pair["examples"][:4]) for pair in pairs],
+        "look_alikes": seen_items(facts["look_alikes"], data),
     }
     plots = report_plots(run, predictions, temperature, threshold)
     with replace_files(folder) as part:
@@ -390,5 +396,5 @@ def evaluate(
     data = load_to_measure(run, data)
     folder = report_folder(run, data, split, folder)
     facts, predictions, predictor = measure_run(run, data, split, out_of_distribution)
-    write_report(folder, run, facts, predictions, data.splits[split], predictor)
+    write_report(folder, run, facts, predictions, data, predictor)
     return {**facts, "report": str(folder)}
