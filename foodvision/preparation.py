@@ -21,12 +21,14 @@ from foodvision.features import (
     backbone_features,
     compute_threads,
 )
+from .files import atomic_write
 from .food101 import load_configured
 from .label_issues import drop_label_issues
 from foodvision.look_alikes import (
     describe_groups,
     find_look_alikes,
     hold_together,
+    show_groups,
     summarise_groups,
     write_groups,
 )
@@ -143,7 +145,7 @@ def find_groups(
 
 # %% ../nbs/appendix/preparation.ipynb #10b10018
 def group_look_alikes(
-    run: Run,  # Its folder gets `look_alikes.json`
+    run: Run,  # Its folder gets `look_alikes.json`, and `look_alikes.png` with some of them
     model: keras.Model,  # A classifier of `build_model`
     training: DecodedSplit,  # Training photos, as the hash of their names says
     validation: DecodedSplit,  # Validation photos
@@ -166,5 +168,11 @@ def group_look_alikes(
         training, validation, changed["data"] = decode_to_learn(whole, data, config)
     run.record(look_alikes=summarise_groups(groups), **changed)
     if groups and workers.is_first:
-        print(describe_groups(run.info["look_alikes"]), flush=True)
+        with atomic_write(run.path / "look_alikes.png") as part:
+            show_groups(data, groups).savefig(part, format="png", metadata={"Software": None})
+        print(
+            describe_groups(run.info["look_alikes"]),
+            "Some are shown in look_alikes.png.",
+            flush=True,
+        )
     return training, validation

@@ -65,12 +65,8 @@ def measure_accuracy(
 ) -> dict:  # Counts, top-1, top-5, balanced and coarse top-1, losses, macro F1, classes, mistakes
     "What was predicted correctly and what was not, as JSON can hold it"
     n, per_class = len(predictions), per_class_report(predictions)
-    loss = {
-        t: -np.log(
-            predictions.probabilities(t)[np.arange(n), predictions.labels].clip(1e-300)
-        ).mean()
-        for t in (1.0, temperature)
-    }
+    likelihood = lambda t: predictions.probabilities(t)[np.arange(n), predictions.labels]
+    loss = {t: -np.log(likelihood(t).clip(1e-300)).mean() for t in (1.0, temperature)}
     return {
         "photos": n,
         "classes": len(predictions.class_names),
@@ -215,11 +211,9 @@ def report_pages(
         drawn += "Classes that are confused are next to each other. On the page, point at a square to read it."
     lead = f"{percent(top_1['value'])} top-1 on {facts['photos']:,} {data['split']} photos of {data['class_count']} classes; "
     place = facts["model_epoch"]
-    kept = f" The model is that of {place}, the best on validation." if place else ""
-    values: dict = {
-        "title": f"Report of {facts['run']}",
-        "lead": f"{lead}{size_sentence(data)}.{kept}",
-    }
+    lead += f"{size_sentence(data)}."
+    lead += f" The model is that of {place}, the best on validation." if place else ""
+    values: dict = {"title": f"Report of {facts['run']}", "lead": lead}
     values |= {"facts": facts, "plots": plots, "photos": photos, "published": PUBLISHED}
     weights = Path(facts["config"]["weights"]).name
     values |= {"drawn_classes": drawn, "size": size_sentence(data), "weights": weights}
@@ -327,16 +321,14 @@ def measure_run(
     other, name = predict_out_of_distribution(predictor, centroids, out_of_distribution, half=1)
     if predictor.note:
         data = replace(data, notes=(predictor.note, *data.notes))
-    about = describe_data(run, data, split, decoded.bad)
-    to_compare = split == "test" and about["as_trained"]
     groups = run.info.get("data", {}).get("coarse_classes")
     facts = {
         **measure_accuracy(predictions, fitted.temperature, groups),
         **measure_calibration(predictions, fitted.temperature),
         **measure_confidence(predictions, fitted.temperature, fitted.threshold, other),
         **describe_run(run),
-        "data": about,
-        "look_alikes": measure_seen(run, data, predictions, decoded) if to_compare else None,
+        "data": describe_data(run, data, split, decoded.bad),
+        "look_alikes": measure_seen(run, data, split, predictions, decoded),
         "bad_images": list(decoded.bad),
         "out_of_distribution_name": name,
         "grad_cam_cells": " × ".join(map(str, predictor.cells)),

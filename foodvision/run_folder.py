@@ -185,7 +185,7 @@ _REPORT = (
 )
 _OWN_FILES = {  # names by folder; a folder comes before those in it
     ".": "history.json model.keras model.tflite class_features.npz label_issues.csv README.md "
-    "look_alikes.json labels.csv",
+    "look_alikes.json look_alikes.png labels.csv",
     "checkpoint": "*.checkpoint *.damaged best_head.npz",
     "backup": "*.backup *.damaged best_head.npz",
     "tensorboard": "",

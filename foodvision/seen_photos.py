@@ -6,6 +6,7 @@
 __all__ = ['nearest_of_class', 'nearest_training_photos', 'describe_seen', 'measure_seen', 'seen_items']
 
 # %% ../nbs/appendix/seen_photos.ipynb #5ee00004
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from .pipeline import DecodedSplit
 from .preparation import backbone_rows, load_photos, splits_to_compare
 from .preprocessing import decode_image
 from .run import Run
+from .run_photos import is_own
 from .templates import data_url
 
 # %% ../nbs/appendix/seen_photos.ipynb #5ee00007
@@ -77,11 +79,14 @@ def nearest_training_photos(
 
 # %% ../nbs/appendix/seen_photos.ipynb #5ee0000e
 def describe_seen(
-    photos: int,  # Test photos that look like a training photo
+    photos: int | None,  # Test photos that look like a training photo; None if unknown
     top_1: dict,  # Accuracy on all test photos
     without: dict | None,  # Accuracy on the others; None if there are none
 ) -> str:  # A sentence
     "What was found, for a person to read"
+    if photos is None:
+        lost = "the training photos, or their features in the cache, are gone"
+        return f"Whether test photos look like training photos is not known: {lost}."
     if not photos:
         return "No test photo looks like a training photo of its class."
     found = (
@@ -95,22 +100,21 @@ def describe_seen(
 # %% ../nbs/appendix/seen_photos.ipynb #5ee0002e
 def measure_seen(
     run: Run,  # A finished run
-    data: PhotoData,  # The photos it was trained on, split as it splits them
-    predictions: Predictions,  # Of its test photos
-    decoded: DecodedSplit,  # The test photos
+    data: PhotoData,  # The photos that were measured
+    part: str,  # Which of their splits
+    predictions: Predictions,  # Of these photos
+    decoded: DecodedSplit,  # The photos at the run's image size
     shown: int = 4,  # How many examples, from the most to the least similar
 ) -> dict | None:  # `note`, `photos` (None if unknown), `similarity`, `top_1_without`, `examples`
-    "Which test photos look like a training photo of their class; None for a run that ignores look-alikes"
-    if not run.config.group_look_alikes or run.config.weights == "none":
+    "Which test photos look like a training photo; None for other photos, and for a run that ignores look-alikes"
+    ignored = not run.config.group_look_alikes or run.config.weights == "none"
+    if ignored or part != "test" or not is_own(run, data):
         return None
-    try:
+    found = None
+    with suppress(UserError):  # the photos were moved
         found = nearest_training_photos(run, data, decoded)
-    except UserError:
-        found = None
     if not found:
-        lost = "the training photos, or their features in the cache, are gone"
-        note = f"Whether test photos look like training photos is not known: {lost}."
-        return {"note": note, "photos": None, "examples": []}
+        return {"note": describe_seen(None, {}, None), "photos": None, "examples": []}
     (names, similarities), seen = found, found[1] > ALIKE
     new = {part: getattr(predictions, part)[~seen] for part in ("names", "labels", "logits")}
     without = None if seen.all() else top_k_accuracy(replace(predictions, similarity=None, **new))
