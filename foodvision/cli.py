@@ -384,7 +384,7 @@ _BENCHMARKS = "stage1 pipeline startup memory peers recipe audit ablation fit we
 
 
 def bench(
-    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, ablation, fit, web, feeding, prediction (of a run) or tutorial_recipe
+    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, ablation, fit, web, feeding, prediction, tutorial_recipe
     options: tuple[
         str, ...
     ],  # Options of the benchmark; `foodvision bench pipeline --help` lists them
