@@ -51,11 +51,11 @@ def answer_photo(
     "The answer for a file as part of a page, or a sentence about what is wrong with it; raises nothing for bad input"
     try:
         [prediction] = classifier.predict([Path(path)], top=top)
+        matches = next(find_similar(classifier, index, Path(path)))[1] if index else []
     except UserError as error:
         reason = getattr(error, "reason", "it did not arrive whole. Please send it again")
         return answer_html(trouble=reason)
-    matches = next(find_similar(classifier, index, Path(path)))[1] if index else []
-    similar = thumbnails(classifier, matches)
+    similar = thumbnails(matches)
     if not classifier.predictor.explains:
         return answer_html(prediction, similar=similar)
     photo = open_image(Path(path).read_bytes(), _PICTURE_PIXELS)

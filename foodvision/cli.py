@@ -38,8 +38,7 @@ def _evaluate(run, data=None, out_of_distribution=None, out=None):
     from foodvision.hub import model_card
     from foodvision.report import evaluate as evaluate_run
 
-    others = out_of_distribution
-    metrics = evaluate_run(run, data, out_of_distribution=others, folder=out)
+    metrics = evaluate_run(run, data, out_of_distribution=out_of_distribution, folder=out)
     for note in metrics["data"]["notes"] if data else []:  # `train` prints those of its own photos
         print(f"Note: {note}")
     measures = {"top-1": "top_1", "top-5": "top_5", "balanced top-1": "balanced_top_1"}
@@ -48,6 +47,8 @@ def _evaluate(run, data=None, out_of_distribution=None, out=None):
             low, high = metrics[name]["interval"]
             interval = f"95 % interval {low:.1%} to {high:.1%}, {metrics['photos']} photos"
             print(f"{title}: {metrics[name]['value']:.1%}  ({interval})")
+    if metrics["look_alikes"]:
+        print(metrics["look_alikes"]["note"])
     print(f"Report: {Path(metrics['report']) / 'report.html'}")
     if not data and not out and run.model_path.exists():
         write_text(run.path / "README.md", model_card(run))
@@ -67,9 +68,7 @@ def _print_start(config, folder):
 
 
 def _print_end(run, evaluate):
-    "Print notes on the data, and evaluate"
-    for note in run.info["data"]["notes"]:
-        print(f"Note: {note}")
+    "Evaluate, and print where the run is"
     if evaluate:
         _evaluate(run)
     print(f"Run: {run.path}")
@@ -118,9 +117,8 @@ def _train(config, folder, options, data):
         strategy = Devices(options["devices"])
         if config:
             _print_estimate(config)
-    accept = options["accept_changes"]
-    moved = {"data": data} if resume else {}
-    return train_run(config, folder, overwrite, resume, accept, strategy, **moved)
+    accept, moved = options["accept_changes"], data if resume else ""
+    return train_run(config, folder, overwrite, resume, accept, strategy, data=moved)
 
 # %% ../nbs/18_cli.ipynb #79045d16
 def train(
@@ -382,11 +380,11 @@ def _print_audit(facts, folder):
     print(f"Train without them: foodvision train --drop-label-issues {folder / 'audit.csv'}")
 
 # %% ../nbs/18_cli.ipynb #98136a62
-_BENCHMARKS = "stage1 pipeline startup memory peers recipe audit ablation web feeding prediction tutorial_recipe"
+_BENCHMARKS = "stage1 pipeline startup memory peers recipe audit ablation fit web feeding prediction tutorial_recipe"
 
 
 def bench(
-    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, ablation, web, feeding, prediction (of a run) or tutorial_recipe
+    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, ablation, fit, web, feeding, prediction, tutorial_recipe
     options: tuple[
         str, ...
     ],  # Options of the benchmark; `foodvision bench pipeline --help` lists them

@@ -10,7 +10,6 @@ __all__ = ['expand', 'add_option', 'add_settings', 'add_options', 'make_parser',
 # %% ../nbs/appendix/commands.ipynb #29db57bb
 import argparse
 import inspect
-import math
 import os
 import sys
 import time
@@ -29,6 +28,7 @@ from .files import cache_folder, is_writable
 from .names import displayed, shortened
 from .recipes import make_config
 from .run import PRETRAINED, Config, Run, require_model
+from .run_folder import model_epoch
 from .system import suppress_output
 
 # %% ../nbs/appendix/commands.ipynb #a7c0e201
@@ -238,9 +238,10 @@ def describe_training(
     "The training of a run: stages, validation accuracy, and test accuracy if it was recorded"
     seconds, measured = run.info.get("seconds", {}), run.info.get("measured")
     stages = [f"{stage.replace('_', ' ')} {value:.0f} s" for stage, value in seconds.items()]
-    rows = [row for row in run.history if math.isfinite(row["val_loss"])]
-    best = min(rows, key=lambda row: (row["val_loss"], row["val_accuracy"]), default=None)
-    accuracy = f"accuracy {best['val_accuracy']:.1%} at the best epoch" if best else ""
+    best = model_epoch(run.history, bool(run.config.label_smoothing))
+    accuracy = (
+        f"accuracy {best['val_accuracy']:.1%} at the best epoch, {best['place']}" if best else ""
+    )
     shown = {
         "training": ", ".join(stages) or "not finished",
         "validation": accuracy or "no finished epoch",

@@ -261,7 +261,7 @@ class Workers(Strategy):
         return [Agreement(self, shutdown)]
 
 # %% ../nbs/appendix/distribution.ipynb #875a50a4
-SHARED_FILES = ("config.json", "history.json", "model.keras", "label_issues.csv")
+SHARED_FILES = ("config.json", "history.json", "model.keras", "label_issues.csv", "labels.csv")
 SHARED_FILES += ("look_alikes.json", "checkpoint/*.checkpoint", "checkpoint/best_head.npz")
 # What an operation of TensorFlow raises if another worker is gone; any other error is this worker's own.
 LOST = (

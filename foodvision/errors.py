@@ -56,7 +56,8 @@ def is_out_of_memory(
     "Whether memory, of the machine or of a GPU, ran out"
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return True
-    told = re.search(r"out of memory|RESOURCE_EXHAUSTED", str(error), re.IGNORECASE)
+    words = r"out of memory|RESOURCE_EXHAUSTED|received an exception:Status: 1,"  # oneDNN's number
+    told = re.search(words, str(error), re.IGNORECASE)
     failed = is_tensorflow_error(error) or isinstance(error, RuntimeError)
     return getattr(error, "errno", 0) == errno.ENOMEM or bool(failed and told)
 

@@ -47,7 +47,7 @@ class PhotoSample:
     training: int  # Training photos
     validation: int  # Validation photos
     classes: int  # Classes
-    note: str = ""  # Set if other photos were measured than the training will use
+    note: str = ""  # Set if the training may use other photos
 
 
 def time_decoding(
@@ -98,7 +98,9 @@ def sample_photos(
     some = np.random.default_rng(0).permutation(len(data.train))[:64]
     decoded, seconds = time_decoding(data.train.take(some), config)
     counts = len(data.train), len(data.validation), len(data.class_names)
-    return PhotoSample(decoded, seconds, *counts)
+    looks = config.group_look_alikes and config.weights != "none" and data.held_out
+    moves = "Look-alikes stay on one side of the split: stage 1, which finds them, may change the number of photos."
+    return PhotoSample(decoded, seconds, *counts, moves if looks else "")
 
 # %% ../nbs/appendix/estimate.ipynb #7162f46b
 class StepTimes(keras.callbacks.Callback):
@@ -246,7 +248,7 @@ class Estimate:
     error: float  # Half the spread of the measured steps, as a share of the whole
     memory_gigabytes: float  # Highest memory use, roughly
     disk_gigabytes: float  # Features, checkpoints, the model, photos too many for memory
-    note: str = ""  # Set if other photos were measured than the training will use
+    note: str = ""  # Set if the training may use other photos
 
     @property
     def total(self) -> float:

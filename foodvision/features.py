@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ALONE', 'compile_forward', 'compute_threads', 'LiteRTModel', 'name_runtime', 'try_litert', 'FrozenModel',
            'feature_set_name', 'shard_path', 'read_shards', 'use_feature_set', 'measure_size', 'bound_cache',
-           'SingleProcess', 'compute_shard', 'backbone_features']
+           'SingleProcess', 'compute_shard', 'backbone_features', 'is_cached']
 
 # %% ../nbs/10_features.ipynb #4be93ce6
 import hashlib
@@ -334,3 +334,17 @@ def backbone_features(
     return backbone_features(
         extractor, decoded, batch_size, shard_batches, folder, gigabytes, stop, workers, compute
     )
+
+# %% ../nbs/10_features.ipynb #15ca0001
+def is_cached(
+    extractor: keras.Model,  # Images in, pooled features out
+    decoded: DecodedSplit,  # The photos
+    compute: FrozenModel,  # The extractor's
+    batch_size: int = 32,  # Photos per batch
+    shard_batches: int = 64,  # Batches per file
+    folder: Path | None = None,  # The cache; the user's cache folder if not given
+) -> bool:
+    "Whether `backbone_features` would find the features of all photos in the cache"
+    folder, per_shard = folder or cache_folder("features"), shard_batches * batch_size
+    path = folder / feature_set_name(extractor, decoded, compute.runtime, batch_size, per_shard)
+    return all(shard_path(path, start).exists() for start in range(0, len(decoded), per_shard))

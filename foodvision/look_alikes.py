@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ALIKE', 'MOST_COMPARED', 'cluster_class', 'find_look_alikes', 'summarise_groups', 'describe_groups', 'hold_together',
-           'write_groups', 'read_groups']
+           'show_groups', 'write_groups', 'read_groups']
 
 # %% ../nbs/appendix/look_alikes.ipynb #10a10004
 from dataclasses import replace
@@ -14,7 +14,8 @@ import numpy as np
 
 from .data import PhotoData, Split, holdout_mask
 from .errors import check_value
-from .files import read_json, write_json
+from .files import atomic_write, read_json, write_json
+from .preprocessing import decode_image
 from .run import Run
 
 # %% ../nbs/appendix/look_alikes.ipynb #10a10007
@@ -100,13 +101,40 @@ def hold_together(
     note = describe_groups(summarise_groups(groups))
     return replace(data, train=left, notes=(*data.notes, note), **held)
 
+# %% ../nbs/appendix/look_alikes.ipynb #10a1002b
+def show_groups(
+    data: PhotoData,  # The photos
+    groups: list,  # Names of photos that look alike, group by group
+    rows: int = 6,  # Groups to show, the largest first
+    columns: int = 5,  # Photos to show of each
+):  # matplotlib Figure
+    "Photos of the largest groups, a row for each group"
+    from matplotlib.figure import Figure  # not needed to answer
+
+    splits = data.splits.values()
+    places = {name: (split, i) for split in splits for i, name in enumerate(split.names)}
+    shown = sorted(groups, key=len, reverse=True)[:rows]
+    figure = Figure(figsize=(1.2 * columns, 1.3 * len(shown)), layout="constrained")
+    for group, line in zip(shown, figure.subplots(len(shown), columns, squeeze=False)):
+        line[0].set_title(f"{len(group):,} photos", fontsize=7)
+        some = np.unique(np.linspace(0, len(group) - 1, min(columns, len(group))).astype(int))
+        for axes in line:
+            axes.axis("off")
+        for axes, (split, i) in zip(line, [places[group[k]] for k in some]):
+            axes.imshow(decode_image(split.read(i), 96, split.names[i]))
+    return figure
+
 # %% ../nbs/appendix/look_alikes.ipynb #10a10023
 def write_groups(
     folder: Path,  # A run's folder
     groups: list,  # Names of photos that look alike, group by group
+    data: PhotoData | None = None,  # The photos, to draw some groups
 ):
-    "Write `look_alikes.json`"
+    "Write `look_alikes.json` and, if there is anything to draw, `look_alikes.png`"
     write_json(folder / "look_alikes.json", groups)
+    if groups and data:
+        with atomic_write(folder / "look_alikes.png") as part:
+            show_groups(data, groups).savefig(part, format="png", metadata={"Software": None})
 
 
 def read_groups(

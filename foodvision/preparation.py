@@ -143,7 +143,7 @@ def find_groups(
 
 # %% ../nbs/appendix/preparation.ipynb #10b10018
 def group_look_alikes(
-    run: Run,  # Its folder gets `look_alikes.json`
+    run: Run,  # Its folder gets `look_alikes.json`, and `look_alikes.png` with some of them
     model: keras.Model,  # A classifier of `build_model`
     training: DecodedSplit,  # Training photos, as the hash of their names says
     validation: DecodedSplit,  # Validation photos
@@ -159,12 +159,16 @@ def group_look_alikes(
     if not data.held_out:
         return training, validation
     groups = find_groups(data, run, model, training, validation, stop, workers)
-    write_groups(run.path, groups)
+    write_groups(run.path, groups, data if workers.is_first else None)
     changed = {}
     if groups:
         whole, data = load_photos(config, label_issues, groups)
         training, validation, changed["data"] = decode_to_learn(whole, data, config)
     run.record(look_alikes=summarise_groups(groups), **changed)
     if groups and workers.is_first:
-        print(describe_groups(run.info["look_alikes"]), flush=True)
+        print(
+            describe_groups(run.info["look_alikes"]),
+            "Some are shown in look_alikes.png.",
+            flush=True,
+        )
     return training, validation

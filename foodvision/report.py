@@ -30,7 +30,7 @@ from foodvision.calibration import (
     risk_coverage,
     scores_of,
 )
-from .data import PhotoData, Split, photo_sizes
+from .data import PhotoData, photo_sizes
 from .errors import UserError
 from .files import is_writable, merge_folder, write_csv, write_json, write_text
 
@@ -51,7 +51,9 @@ from .names import displayed
 from .pictures import Plot, photo_items, report_plots
 from .predictor import Predictor, load_predictor
 from .run import Run, require_model
+from .run_folder import model_epoch
 from .run_photos import is_own, load_own, load_to_measure, predict_part
+from .seen_photos import measure_seen, seen_items
 from .system import package_versions
 from .templates import percent, render
 
@@ -63,12 +65,8 @@ def measure_accuracy(
 ) -> dict:  # Counts, top-1, top-5, balanced and coarse top-1, losses, macro F1, classes, mistakes
     "What was predicted correctly and what was not, as JSON can hold it"
     n, per_class = len(predictions), per_class_report(predictions)
-    loss = {
-        t: -np.log(
-            predictions.probabilities(t)[np.arange(n), predictions.labels].clip(1e-300)
-        ).mean()
-        for t in (1.0, temperature)
-    }
+    likelihood = lambda t: predictions.probabilities(t)[np.arange(n), predictions.labels]
+    loss = {t: -np.log(likelihood(t).clip(1e-300)).mean() for t in (1.0, temperature)}
     return {
         "photos": n,
         "classes": len(predictions.class_names),
@@ -175,6 +173,7 @@ def describe_run(
         "seconds": run.info.get("seconds", {}),
         **{name: run.info.get(name) for name in ("created", "parameters", "device", "policy")},
         "bad_images_in_training": run.info.get("data", {}).get("bad_images", []),
+        "model_epoch": model_epoch(run.history, bool(run.config.label_smoothing)).get("place"),
     }
 
 
@@ -211,7 +210,10 @@ def report_pages(
     if count > MANY_CLASSES:
         drawn += "Classes that are confused are next to each other. On the page, point at a square to read it."
     lead = f"{percent(top_1['value'])} top-1 on {facts['photos']:,} {data['split']} photos of {data['class_count']} classes; "
-    values: dict = {"title": f"Report of {facts['run']}", "lead": f"{lead}{size_sentence(data)}."}
+    place = facts["model_epoch"]
+    lead += f"{size_sentence(data)}."
+    lead += f" The model is that of {place}, the best on validation." if place else ""
+    values: dict = {"title": f"Report of {facts['run']}", "lead": lead}
     values |= {"facts": facts, "plots": plots, "photos": photos, "published": PUBLISHED}
     weights = Path(facts["config"]["weights"]).name
     values |= {"drawn_classes": drawn, "size": size_sentence(data), "weights": weights}
@@ -326,6 +328,7 @@ def measure_run(
         **measure_confidence(predictions, fitted.temperature, fitted.threshold, other),
         **describe_run(run),
         "data": describe_data(run, data, split, decoded.bad),
+        "look_alikes": measure_seen(run, data, split, predictions, decoded),
         "bad_images": list(decoded.bad),
         "out_of_distribution_name": name,
         "grad_cam_cells": " × ".join(map(str, predictor.cells)),
@@ -339,11 +342,12 @@ def write_report(
     run: Run,  # The run that was measured
     facts: dict,  # What `metrics.json` holds
     predictions: Predictions,  # Of the split's photos
-    split: Split,  # The photos
+    data: PhotoData,  # The photos
     predictor: Predictor,  # What made the predictions
 ):
     "Write the files of a report"
     temperature, threshold = facts["temperature"], facts["threshold"]
+    split = data.splits[facts["data"]["split"]]
     show = lambda positions, predictor=None: photo_items(
         predictions, split, positions, temperature, predictor
     )
@@ -351,6 +355,7 @@ def write_report(
     photos = {
         "top_losses": show(top_losses(predictions, 24, temperature), predictor),
         "pairs": [show(pair["examples"][:4]) for pair in pairs],
+        "look_alikes": seen_items(facts["look_alikes"], data),
     }
     plots = report_plots(run, predictions, temperature, threshold)
     with replace_files(folder) as part:
@@ -383,5 +388,5 @@ def evaluate(
     data = load_to_measure(run, data)
     folder = report_folder(run, data, split, folder)
     facts, predictions, predictor = measure_run(run, data, split, out_of_distribution)
-    write_report(folder, run, facts, predictions, data.splits[split], predictor)
+    write_report(folder, run, facts, predictions, data, predictor)
     return {**facts, "report": str(folder)}

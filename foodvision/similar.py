@@ -50,7 +50,8 @@ def embed(
         ranked += [answer.ranked[0] for answer in classifier.rank(batch, logits, pooled, top=1)]
         features.append(np.asarray(pooled, np.float32))
     if not names:
-        raise UserError("None of the photos can be read", 1)
+        reason = f": {options['errors'][0]}" if options.get("errors") else ""
+        raise UserError(f"None of the photos can be read{reason}", 1)
     predicted, probability = zip(*ranked)
     chances, vectors = np.array(probability, np.float32), np.concatenate(features)
     checksum = classifier.predictor.checksum
@@ -205,7 +206,6 @@ def find_similar(
 
 # %% ../nbs/appendix/similar.ipynb #5dce5c48
 def thumbnails(
-    classifier: Classifier,  # Reads the photos as its model sees them
     matches: list[Match],  # From `find_similar`
     side: int = 160,  # Longest side in pixels
 ) -> list[tuple[Image.Image, Match]]:  # Without those that cannot be read any more

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['decode_text', 'read_rows', 'find_columns', 'LabelledPhoto', 'cell_text', 'read_header', 'label_rows', 'find_photo',
-           'PhotoTable', 'read_classes', 'lists_photos', 'find_lists', 'is_table', 'read_photo_table', 'check_photos',
-           'usable_photos', 'order_classes', 'to_split', 'unused_lists', 'load_table', 'load_test_table']
+           'PhotoTable', 'read_classes', 'lists_photos', 'find_lists', 'is_table', 'shorten_paths', 'read_frame',
+           'read_photo_table', 'check_photos', 'usable_photos', 'order_classes', 'to_split', 'unused_lists',
+           'load_table', 'save_frame', 'load_test_table']
 
 # %% ../nbs/appendix/tables.ipynb #432d3b7a
 import codecs
@@ -23,6 +24,7 @@ import numpy as np
 
 from .data import FileSource, PhotoData, Split, holdout_mask, split_validation
 from .errors import UserError
+from .files import write_csv
 from .formats import PHOTO_SUFFIXES
 from .names import from_cell, some_of, to_disk
 
@@ -126,7 +128,7 @@ def read_header(
         raise UserError(f"{name} needs the columns path and label; {there}")
     return columns, rows[1:]
 
-
+# %% ../nbs/appendix/tables.ipynb #9acb00df
 def label_rows(
     rows: Sequence[Sequence],  # The cells of a table; the first row may be a header
     name: str,  # Of the table, for messages
@@ -218,13 +220,37 @@ def is_table(
     return str(source) not in ("sample", "food101") and (path.is_file() or bool(find_lists(path)))
 
 # %% ../nbs/appendix/tables.ipynb #c8621de2
+def shorten_paths(
+    table: PhotoTable,  # What was read
+) -> PhotoTable:  # Whole paths become relative to the folder that all photos are in
+    "A table whose names of photos stay the same when that folder is moved"
+    paths = [row.path for row in table.photos if row.path]
+    if not paths or not all(map(os.path.isabs, paths)):
+        return table
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    relative = lambda path: os.path.relpath(path, root) if path else ""
+    photos = [replace(row, path=relative(row.path)) for row in table.photos]
+    return replace(table, root=Path(root), photos=photos)
+
+
+def read_frame(
+    frame,  # A `pandas.DataFrame`; its paths are relative to the current folder
+) -> PhotoTable:
+    "The photos and labels of a DataFrame; raises `UserError` if it has none or is something else"
+    if not hasattr(frame, "itertuples"):
+        kind = f"{type(frame).__module__}.{type(frame).__name__}"
+        raise UserError(f"Photos are a folder, a table or a pandas.DataFrame, not a {kind}")
+    rows = label_rows([list(frame.columns), *frame.itertuples(index=False)], "the DataFrame")
+    photos = [replace(row, path=os.path.abspath(row.path) if row.path else "") for row in rows]
+    return shorten_paths(PhotoTable("table", Path("."), photos))
+
+# %% ../nbs/appendix/tables.ipynb #c8621de3
 def read_photo_table(
     source,  # A table, a folder with lists or its table of classes, or a `pandas.DataFrame`
-) -> PhotoTable:  # A DataFrame's paths are relative to the current folder
+) -> PhotoTable:
     "The photos and labels of a table; raises `UserError` for one that cannot be read"
     if not isinstance(source, (str, Path)):
-        rows: list = [list(source.columns), *source.itertuples(index=False)]
-        return PhotoTable("table", Path("."), label_rows(rows, "the DataFrame"))
+        return read_frame(source)
     path = Path(source).expanduser()
     if path.is_file() and path.suffix.lower() not in _SUFFIXES:
         kinds = f"a table of photos has one of the suffixes {', '.join(_SUFFIXES)}"
@@ -241,7 +267,8 @@ def read_photo_table(
     if classes and all(row.label.isdigit() for row in photos):
         named = [(row, classes.get(row.label, ("", ""))) for row in photos]
         photos = [replace(row, label=label, coarse=coarse) for row, (label, coarse) in named]
-    return PhotoTable(name, root, photos, tuple(label for label, _ in classes.values()))
+    order = tuple(label for label, _ in classes.values())
+    return shorten_paths(PhotoTable(name, root, photos, order))
 
 # %% ../nbs/appendix/tables.ipynb #a1dc06eb
 def check_photos(
@@ -315,7 +342,7 @@ def to_split(
     labels = [class_names.index(row.label) for row in photos]
     return Split([row.path for row in photos], labels, FileSource(root))
 
-# %% ../nbs/appendix/tables.ipynb #2c62adff
+# %% ../nbs/appendix/tables.ipynb #932f5ce5
 def unused_lists(
     source,  # What `load_table` takes
 ) -> list[str]:  # A note, or none
@@ -327,7 +354,7 @@ def unused_lists(
     others = some_of(file.name for file in files if file != path)
     return [f"{path.name} alone is used, not {others}. For the splits of all give {path.parent}."]
 
-
+# %% ../nbs/appendix/tables.ipynb #2c62adff
 def load_table(
     source,  # A table, a folder with lists or its table of classes, or a `pandas.DataFrame`
     validation_fraction: float = 0.15,  # Share of each class's training photos held out where the table has no validation split
@@ -352,6 +379,18 @@ def load_table(
     grouped = all(row.coarse and row.coarse == groups[row.label] for row in photos)
     coarse = tuple(map(groups.get, classes)) if grouped else ()
     return replace(data, coarse_classes=coarse, held_out=(*ours, *data.held_out))
+
+# %% ../nbs/appendix/tables.ipynb #06e84bda
+def save_frame(
+    frame,  # What `read_frame` takes
+    path: Path,  # Of the table
+) -> Path:  # `path`
+    "Write a DataFrame as a table with whole paths, whatever its columns are called"
+    table = read_frame(frame)
+    whole = lambda row: str(table.root / row.path) if row.path else ""
+    rows = [(whole(row), row.label, row.split, row.coarse) for row in table.photos]
+    write_csv(path, ["path", "label", "split", "coarse"], rows)
+    return path
 
 # %% ../nbs/appendix/tables.ipynb #28dbf6df
 def load_test_table(

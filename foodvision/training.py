@@ -11,6 +11,7 @@ import shutil
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 import matplotlib.pyplot as plt
@@ -56,8 +57,9 @@ from foodvision.preparation import (
 from .resume import Checkpoint, GracefulShutdown, Resumable, StageEpochs
 from .resume import load_checkpoint, remove_checkpoints
 from .resume_checks import check_unchanged, explain_failures, locate, open_to_resume
-from .run import Config, Run, check_free
+from .run import OWN_TABLE, Config, Run, check_free
 from .system import lock
+from .tables import save_frame
 from .preprocessing import AUGMENTATIONS, Augmentation
 
 # %% ../nbs/11_training.ipynb #062be9e0
@@ -213,6 +215,16 @@ def _set_head(run: Run, model: keras.Model) -> dict:
     model.get_layer("dropout").rate = settings["dropout"]
     return settings
 
+
+def _choose(run: Run | None, config: Config | None, folder, overwrite, data) -> Config:
+    "The configuration to train with; raises `UserError` if there is none, or no place for the run"
+    if run:
+        return locate(run, data)
+    check_free(folder, overwrite)
+    if config is None:
+        raise UserError("A new run needs its config; only a run that is resumed has one already")
+    return replace(config, data=str(data)) if data else config
+
 # %% ../nbs/11_training.ipynb #d47a934d
 # Photos to be augmented are decoded this much larger than the model sees them.
 AUGMENTED_SCALE = 9 / 8
@@ -290,29 +302,32 @@ def fine_tune(
 
 # %% ../nbs/11_training.ipynb #5c1e0a23
 def _begin(
-    run: Run | None, config: Config | None, folder, overwrite, accept_changes, strategy, data
+    run: Run | None, config: Config | None, folder, overwrite, accept_changes, strategy, data, frame
 ):
     "A new run, or the given one if nothing has changed; its model, training and validation photos"
-    config = locate(run, data) if run else config
-    if config is None:
-        raise UserError("A new run needs its config; only a run that is resumed has one already")
+    config = _choose(run, config, folder, overwrite, data)
     strategy.check_batch_size(config.batch_size)
-    choices = decided(run, config)
-    groups = read_groups(run) if run else []
+    choices, groups = decided(run, config), read_groups(run) if run else []
     model, *splits, facts = prepare(config, choices["policy"], choices["label_issues"], groups)
     strategy.check_data(facts)
+    for note in facts["data"]["notes"] if strategy.is_first else ():
+        print(f"Note: {note}", flush=True)
+    if frame:
+        config = replace(config, data=str(folder.absolute() / OWN_TABLE))
     if run:
         check_unchanged(run, facts, accept_changes or not strategy.is_first)
+        run.config = replace(run.config, data=config.data)
         if data:
-            run.record(config={**run.config.to_dict(), "data": config.data})
-            run.config = replace(run.config, data=config.data)
+            run.record(config=run.config.to_dict())
         for name in ("temperature", "threshold", "calibrated"):  # of the model as it was
             run.info.pop(name, None)
     else:
         run = Run.create(folder, config, overwrite, **facts)
-    if (table := choices["label_issues"]) and table != run.path / "label_issues.csv":
-        with atomic_write(run.path / "label_issues.csv") as part:
-            shutil.copyfile(table, part)
+    tables = {"label_issues.csv": choices["label_issues"], OWN_TABLE: data if frame else None}
+    for name, table in tables.items():
+        if table and table != run.path / name:
+            with atomic_write(run.path / name) as part:
+                shutil.copyfile(table, part)
     return run, model, *splits
 
 # %% ../nbs/11_training.ipynb #fcb2f93e
@@ -344,7 +359,7 @@ def train(
     accept_changes: bool = False,  # Resume even though data, versions or the machine differ
     strategy: Strategy = ONE_DEVICE,  # How the work is shared; `foodvision.distribution` has others
     callbacks: list | tuple = (),  # Keras callbacks of your own, which see both stages
-    data: str | Path = "",  # Where the photos are now, to resume after they were moved
+    data="",  # What `load_data` takes, in place of the configuration's; to resume, where the photos are now
 ) -> Run:  # The finished run; its model is `run.model_path`
     """Train both stages, or continue a training that was stopped.
 
@@ -352,13 +367,15 @@ def train(
     `Interrupted` when the training was asked to stop (SIGTERM, Ctrl-C) and saved a checkpoint.
     """
     message = f"Stopped, with a checkpoint. Carry on with: foodvision train --resume {directory}{strategy.options}"
-    with strategy.open(Path(directory).expanduser(), resume) as folder, lock(folder):
+    there, scratch = strategy.open(Path(directory).expanduser(), resume), TemporaryDirectory()
+    with scratch as temporary, there as folder, lock(folder):
         run = open_to_resume(folder, config) if resume else None
         if run and run.info["complete"]:
             return run
-        if not run:
-            check_free(folder, overwrite)
-        run, *parts = _begin(run, config, folder, overwrite, accept_changes, strategy, data)
+        frame = not isinstance(data, (str, Path))
+        data = save_frame(data, Path(temporary, OWN_TABLE)) if frame else data
+        options = overwrite, accept_changes, strategy, data, frame
+        run, *parts = _begin(run, config, folder, *options)
         with strategy.graceful_shutdown(message) as stop, explain_failures(run, strategy.lost):
             run.record(distribution={"devices": strategy.devices, "workers": strategy.count})
             _fit_both(run, stop, strategy, callbacks, *parts)

@@ -58,7 +58,7 @@ class App:
             cwd=temporary,
             env=environment,
         )
-        said = self.process.stdout.readline()
+        said = next((line for line in self.process.stdout if "http" in line), "")
         self.address = (
             re.search(r"http://\S+", said)[0]
             if "http" in said

@@ -1,12 +1,16 @@
 "A hostile visitor of `foodvision app`, over HTTP: no address and no payload gets at anything"
 
 import asyncio
+import base64
 import contextlib
+import io
 import os
 import re
 import socket
+import struct
 import threading
 import time
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -45,18 +49,41 @@ sys.exit(main(sys.argv[1:]))
 PLAIN = httpx.Limits(max_keepalive_connections=0)
 
 
+def bomb() -> bytes:
+    "A PNG whose header claims 3,600 megapixels"
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(10_000_000)))
+    return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
+
+
 @pytest.fixture(scope="module")
-def app(tmp_path_factory, offline):
+def album(tmp_path_factory) -> Path:
+    "Photos to find similar ones among, which say where they were taken; and files that only look like photos"
+    folder = tmp_path_factory.mktemp("album")
+    exif = Image.Exif()
+    exif[0x010E] = "where we live"
+    for number, name in enumerate(("pizza", "sushi", "donuts")):
+        draw_dish(name, number, (400, 300)).save(folder / f"{name} at home.jpg", exif=exif)
+    (folder / "bomb.png").write_bytes(bomb())
+    (folder / "torn.jpg").write_bytes(b"no photo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory, offline, album):
     hold = tmp_path_factory.mktemp("hold") / "hold"  # while it is there, no answer is given
+    options = ["--port", "0", "--similar", str(album)]
+    environment = {**offline, "HOLD": str(hold)}
     running = App(
-        "food101",
-        tmp_path_factory.mktemp("temporary"),
-        {**offline, "HOLD": str(hold)},
-        "--port",
-        "0",
-        start=START,
+        "food101", tmp_path_factory.mktemp("temporary"), environment, *options, start=START
     )
-    running.hold = hold
+    running.hold, running.album = hold, album
     running.noted = []
     reading = threading.Thread(
         target=lambda: running.noted.extend(running.process.stderr), daemon=True
@@ -70,8 +97,6 @@ def app(tmp_path_factory, offline):
 @pytest.fixture(scope="module")
 def photo() -> bytes:
     "A drawn dish as a JPEG"
-    import io
-
     data = io.BytesIO()
     draw_dish("sushi", 300_000, (800, 600)).save(data, "JPEG")
     return data.getvalue()
@@ -164,6 +189,8 @@ def hostile(secret: Path, app) -> list:
         secret / "secret-link.jpg",
         os.path.relpath(picture, app.temporary),
         "secret.jpg",
+        app.album / "pizza at home.jpg",
+        os.path.relpath(app.album / "pizza at home.jpg", app.temporary),
         f"{folder}/examples/{os.path.relpath(picture, folder / 'examples')}",
         f"{folder}/visitors/../../../../../etc/passwd",
         f"file://{picture}",
@@ -413,22 +440,6 @@ def test_the_name_of_a_file_plays_no_part(app, name):
 
 
 def test_bombs_and_garbage_get_a_sentence(app, photo):
-    import io
-    import struct
-    import zlib
-
-    def chunk(kind, data):
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
-    bomb = (
-        b"\x89PNG\r\n\x1a\n"
-        + header
-        + chunk(b"IDAT", zlib.compress(bytes(10_000_000)))
-        + chunk(b"IEND", b"")
-    )
     many = io.BytesIO()
     Image.new("1", (9000, 9000)).save(
         many,
@@ -438,7 +449,7 @@ def test_bombs_and_garbage_get_a_sentence(app, photo):
     )
     visitor = Visitor(app)
     for content in (
-        bomb,
+        bomb(),
         many.getvalue(),
         b"",
         b"\0" * 1000,
@@ -448,6 +459,53 @@ def test_bombs_and_garbage_get_a_sentence(app, photo):
         said = visitor.look(own(visitor.upload(content)))
         assert "process_completed" in said and "Traceback" not in said
     unharmed(app, photo)
+
+
+def pictures(said: str) -> list:
+    "The pictures of an answer, the heat map first, then those of similar photos"
+    found = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", said)
+    return [Image.open(io.BytesIO(base64.b64decode(one))) for one in found]
+
+
+def test_of_similar_photos_small_pictures_are_served_and_nothing_else(app, photo, nothing_got):
+    visitor = Visitor(app)
+    said = visitor.look(own(visitor.upload(photo)))
+    _, *similar = pictures(said)
+    assert "Similar photos" in said and [max(one.size) for one in similar] == [160] * 3
+    assert not any(
+        one.getexif() or set(one.info) - {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+        for one in similar
+    )
+    assert not [
+        word
+        for word in (app.album.name, "at home", "where we live", "torn", "bomb")
+        if word in said
+    ]
+    for path in app.album.iterdir():
+        assert visitor.client.get(f"/gradio_api/file={path}").status_code == 404
+    unreadable = "".join(line for line in app.noted if str(app.album) in line)
+    assert "torn.jpg" in unreadable and "bomb.png" in unreadable and "Traceback" not in unreadable
+
+
+def test_an_album_that_changes_and_goes_away(app, photo, nothing_got):
+    "A photo that became a bomb, a pipe, a folder or nothing is passed over; the answer comes all the same"
+    visitor, kept = Visitor(app), {path: path.read_bytes() for path in app.album.iterdir()}
+    first, second, third = [path for path in kept if "at home" in path.name]
+    first.write_bytes(bomb())
+    second.unlink()
+    os.mkfifo(second)
+    third.unlink()
+    third.mkdir()
+    said = [visitor.look(own(visitor.upload(photo)))]
+    second.unlink()
+    third.rmdir()
+    away = app.album.rename(app.album.with_name("away"))
+    said += [visitor.look(own(visitor.upload(photo)))]
+    away.rename(app.album)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert ["<ol>" in one and len(pictures(one)) == 1 for one in said] == [True, True]
+    assert len(pictures(visitor.look(own(visitor.upload(photo))))) == 4
 
 
 def endless(app, target: str, kind: str, head: bytes, piece: bytes, most: int) -> tuple[int, str]:

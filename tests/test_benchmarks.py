@@ -19,10 +19,15 @@ NAMES = [
     "recipe",
     "ablation",
     "audit",
+    "fit",
     "feeding",
     "prediction",
 ]
-DECIDING = ["ablation", "audit"]  # a default is decided by what these say
+DECIDING = {
+    "ablation": 12,
+    "audit": 12,
+    "fit": 20,
+}  # a default is decided by these; training photos left
 TINY_BACKBONE = (
     "import sys, keras; keras.utils.set_random_seed(0); pixels = keras.Input((32, 32, 3), dtype='uint8');"
     "keras.Model(pixels, keras.layers.Conv2D(4, 3, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))).save(sys.argv[1])"
@@ -101,7 +106,7 @@ def test_what_a_default_is_decided_by_reads_no_test_photos(name, finished, input
     "Its test photos are none at all, so reading one would have ended it"
     assert finished[name].result().returncode == 0
     content = json.loads((inputs / "out" / f"{name}.json").read_text())
-    assert content["data"]["test"] == 0 and content["data"]["train"] == 12
+    assert content["data"]["test"] == 0 and content["data"]["train"] == DECIDING[name]
     assert "test photos" not in (inputs / "out" / f"{name}.md").read_text().replace(
         "No test photo", ""
     )

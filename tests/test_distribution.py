@@ -22,7 +22,7 @@ from test_failures import make_backbone, make_photos
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"
 )  # of Keras
-SETTINGS = ["--weights", "none", "--image-size", "32", "--batch-size", "6", "--feature-epochs", "2", "--fine-tune-epochs", "12",
+SETTINGS = ["--image-size", "32", "--batch-size", "6", "--feature-epochs", "2", "--fine-tune-epochs", "12",
             "--early-stopping-patience", "100", "--fine-tune-learning-rate", "3e-3", "--dropout", "0.3", "--no-tune-head",
             "--checkpoint-steps", "1", "--validation-fraction", "0.375"]  # fmt: skip
 TWO_PROCESSORS = (
@@ -34,7 +34,7 @@ TWO_PROCESSORS = (
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
-    "Words of a short training: a batch of six divides by two workers and not by four, nine validation photos not by six"
+    "Words of a short training: a batch of six divides by two workers and not by four, fourteen validation photos not by six"
     folder = tmp_path_factory.mktemp("distribution")
     photos, backbone = make_photos(folder / "photos"), make_backbone(folder / "tiny.keras")
     return ["train", "--data", photos, "--backbone", backbone, *SETTINGS, "--no-evaluate"]
@@ -198,9 +198,15 @@ def test_one_of_four_is_killed_two_are_stopped_and_one_carries_on(
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json",
         "history.json",
+        "look_alikes.json",
+        "look_alikes.png",
         "model.keras",
         "tensorboard",
     ]
+    found, split = ([json.loads((run / name).read_text()) for run in (alone, folder)]
+                    for name in ("look_alikes.json", "config.json"))  # fmt: skip
+    assert found[0] == found[1] and len(found[0]) > 1
+    assert split[0]["data"] == split[1]["data"] and split[0]["data"]["counts"]["validation"] == 14
     writers = {path.name.split(".")[-3] for path in (folder / "tensorboard" / "train").iterdir()}
     assert len(writers) == 3, "one process of each attempt has written logs"
     assert_close_runs(alone, folder)

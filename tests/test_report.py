@@ -47,7 +47,8 @@ def stopped(home):
     from foodvision.training import train
 
     config = Config(data=str(home / "photos"), backbone=str(home / "tiny.keras"), image_size=48, feature_epochs=1, batch_size=8,
-                    tune_head=False, fine_tune_epochs=15, fine_tune_learning_rate=3e-3, early_stopping_patience=100)  # fmt: skip
+                    tune_head=False, fine_tune_epochs=15, fine_tune_learning_rate=3e-3, early_stopping_patience=100,
+                    group_look_alikes=False)  # random features do not know what looks alike  # fmt: skip
 
     def on_epoch_end(self, epoch, logs=None, keep=callbacks.BestModel.on_epoch_end):
         keep(self, epoch, logs)
@@ -135,11 +136,15 @@ def test_other_photos_decide_nothing(copy, home, tmp_path, foodvision):
 def test_its_own_photos_are_known_wherever_they_are(copy, home, tmp_path, foodvision):
     "Moved, they are split as they were; changed, nothing is calibrated on them"
     shutil.copytree(home / "photos", tmp_path / "moved")
+    info = json.loads((copy / "config.json").read_text())
+    info["config"]["group_look_alikes"] = True
+    (copy / "config.json").write_text(json.dumps(info))
     moved = foodvision("evaluate", copy, "--data", tmp_path / "moved")
     assert (
         moved.returncode == 0
         and "30 photos" in moved.stdout
         and f"{copy}/report/report.html" in moved.stdout
+        and "look like training photos is not known" in moved.stdout  # another user's cache
     ), moved.stderr
     info = json.loads((copy / "config.json").read_text())
     info["calibrated"], info["config"]["data"] = {}, str(tmp_path / "moved")

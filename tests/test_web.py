@@ -387,9 +387,11 @@ def test_a_screen_reader_has_names_for_all(page, pizza):
 
 def test_what_is_no_photo_gets_a_line(page, pizza):
     huge = encoded(Image.new("1", (10_000, 10_000)), "PNG")
+    larger = encoded(Image.new("L", (12_000, 12_000)), "JPEG")
     drawn = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'
     for name, content, said in [
         ("notes.jpg", b"not a photo at all", "is not a readable photo"), ("huge.png", huge, "100 megapixels; up to 89"),
+        ("huge.jpg", larger, "144 megapixels; up to 134"),
         ("cut.jpg", pizza[:9000], "cut off"), ("cut.png", encoded(Image.open(io.BytesIO(pizza)), "PNG")[:-5000], "cut off"),
         ("empty.jpg", b"", "is empty"), ("drawing.svg", drawn, "JPEG, PNG or WebP works best"),
     ]:  # fmt: skip

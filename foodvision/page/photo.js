@@ -5,6 +5,7 @@
 
 const LARGEST_BYTES = 512 * 2 ** 20;
 const LARGEST_PIXELS = Math.floor(2 ** 30 / 12);
+const LARGEST_JPEG = 2 ** 27; // as in foodvision: phones have 108 megapixels
 const PRECISION = 22; // bits behind the point of Pillow's filter weights
 const PADDING = 127; // the grey beside a padded photo
 const GAP = 3; // Pillow's reducing_gap: means of blocks down to this many times the wanted side, then the filter
@@ -59,9 +60,10 @@ export async function decode(blob, name = "This file") {
     const why = format ? `it begins like a ${format}, but is damaged or cut off` : "it is no picture that this browser can read";
     throw new BadPhoto(`${name} is not a readable photo: ${why}. A JPEG, PNG or WebP works best.`);
   }
-  if (width * height > LARGEST_PIXELS) {
-    const millions = (pixels) => Math.round(pixels / 1e6);
-    throw new BadPhoto(`${name} has ${millions(width * height)} megapixels; up to ${millions(LARGEST_PIXELS)} can be read. Please make it smaller first.`);
+  const most = format === "JPEG" ? LARGEST_JPEG : LARGEST_PIXELS;
+  if (width * height > most) {
+    const millions = (pixels) => Math.floor(pixels / 1e6);
+    throw new BadPhoto(`${name} has ${millions(width * height)} megapixels; up to ${millions(most)} can be read. Please make it smaller first.`);
   }
   if (isCutOff(bytes, format)) throw new BadPhoto(`${name} is cut off: its end is missing.`);
   try {
@@ -181,8 +183,9 @@ function resize(source, width, height) {
 export function square({ bitmap, format }, { side, fit }) {
   const place = placePhoto(bitmap, side, fit);
   let source = rowsOf(bitmap, place.photo);
-  if (fit !== "crop" && format === "JPEG") {
-    const room = Math.min(Math.floor(source.width / side), Math.floor(source.height / side));
+  if (format === "JPEG") {
+    const half = bitmap.width * bitmap.height > LARGEST_PIXELS ? 2 : 1; // Python has the largest at half their size at most
+    const room = fit === "crop" ? half : Math.min(Math.floor(source.width / side), Math.floor(source.height / side));
     const scale = [8, 4, 2].find((times) => room >= times);
     if (scale) source = blockMeans(source, scale, scale);
   }
