@@ -264,7 +264,7 @@ def _absent(parts, class_names) -> list[str]:
             notes.append(f"No {part} photos of {some_of(absent)}.")
     return notes
 
-
+# %% ../nbs/01_data.ipynb #759ac329
 def load_folder(
     directory: str | Path,  # Holds `train/<class>/…` with `val/` or `test/`, or `<class>/…`
     validation_fraction: float = 0.15,  # Share of each class's training photos held out for choices where there is no `val/`, up to 0.5

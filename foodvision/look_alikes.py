@@ -14,7 +14,7 @@ import numpy as np
 
 from .data import PhotoData, Split, holdout_mask
 from .errors import check_value
-from .files import read_json, write_json
+from .files import atomic_write, read_json, write_json
 from .preprocessing import decode_image
 from .run import Run
 
@@ -128,9 +128,13 @@ def show_groups(
 def write_groups(
     folder: Path,  # A run's folder
     groups: list,  # Names of photos that look alike, group by group
+    data: PhotoData | None = None,  # The photos, to draw some groups
 ):
-    "Write `look_alikes.json`"
+    "Write `look_alikes.json` and, if there is anything to draw, `look_alikes.png`"
     write_json(folder / "look_alikes.json", groups)
+    if groups and data:
+        with atomic_write(folder / "look_alikes.png") as part:
+            show_groups(data, groups).savefig(part, format="png", metadata={"Software": None})
 
 
 def read_groups(

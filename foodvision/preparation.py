@@ -21,14 +21,12 @@ from foodvision.features import (
     backbone_features,
     compute_threads,
 )
-from .files import atomic_write
 from .food101 import load_configured
 from .label_issues import drop_label_issues
 from foodvision.look_alikes import (
     describe_groups,
     find_look_alikes,
     hold_together,
-    show_groups,
     summarise_groups,
     write_groups,
 )
@@ -161,15 +159,13 @@ def group_look_alikes(
     if not data.held_out:
         return training, validation
     groups = find_groups(data, run, model, training, validation, stop, workers)
-    write_groups(run.path, groups)
+    write_groups(run.path, groups, data if workers.is_first else None)
     changed = {}
     if groups:
         whole, data = load_photos(config, label_issues, groups)
         training, validation, changed["data"] = decode_to_learn(whole, data, config)
     run.record(look_alikes=summarise_groups(groups), **changed)
     if groups and workers.is_first:
-        with atomic_write(run.path / "look_alikes.png") as part:
-            show_groups(data, groups).savefig(part, format="png", metadata={"Software": None})
         print(
             describe_groups(run.info["look_alikes"]),
             "Some are shown in look_alikes.png.",

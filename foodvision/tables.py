@@ -128,7 +128,7 @@ def read_header(
         raise UserError(f"{name} needs the columns path and label; {there}")
     return columns, rows[1:]
 
-
+# %% ../nbs/appendix/tables.ipynb #9acb00df
 def label_rows(
     rows: Sequence[Sequence],  # The cells of a table; the first row may be a header
     name: str,  # Of the table, for messages

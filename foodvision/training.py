@@ -215,6 +215,16 @@ def _set_head(run: Run, model: keras.Model) -> dict:
     model.get_layer("dropout").rate = settings["dropout"]
     return settings
 
+
+def _choose(run: Run | None, config: Config | None, folder, overwrite, data) -> Config:
+    "The configuration to train with; raises `UserError` if there is none, or no place for the run"
+    if run:
+        return locate(run, data)
+    check_free(folder, overwrite)
+    if config is None:
+        raise UserError("A new run needs its config; only a run that is resumed has one already")
+    return replace(config, data=str(data)) if data else config
+
 # %% ../nbs/11_training.ipynb #d47a934d
 # Photos to be augmented are decoded this much larger than the model sees them.
 AUGMENTED_SCALE = 9 / 8
@@ -295,12 +305,7 @@ def _begin(
     run: Run | None, config: Config | None, folder, overwrite, accept_changes, strategy, data, frame
 ):
     "A new run, or the given one if nothing has changed; its model, training and validation photos"
-    if run:
-        config = locate(run, data)
-    elif config is None:
-        raise UserError("A new run needs its config; only a run that is resumed has one already")
-    elif data:
-        config = replace(config, data=str(data))
+    config = _choose(run, config, folder, overwrite, data)
     strategy.check_batch_size(config.batch_size)
     choices, groups = decided(run, config), read_groups(run) if run else []
     model, *splits, facts = prepare(config, choices["policy"], choices["label_issues"], groups)
@@ -318,10 +323,8 @@ def _begin(
             run.info.pop(name, None)
     else:
         run = Run.create(folder, config, overwrite, **facts)
-    for name, table in {
-        "label_issues.csv": choices["label_issues"],
-        OWN_TABLE: frame and data,
-    }.items():
+    tables = {"label_issues.csv": choices["label_issues"], OWN_TABLE: data if frame else None}
+    for name, table in tables.items():
         if table and table != run.path / name:
             with atomic_write(run.path / name) as part:
                 shutil.copyfile(table, part)
@@ -369,8 +372,6 @@ def train(
         run = open_to_resume(folder, config) if resume else None
         if run and run.info["complete"]:
             return run
-        if not run:
-            check_free(folder, overwrite)
         frame = not isinstance(data, (str, Path))
         data = save_frame(data, Path(temporary, OWN_TABLE)) if frame else data
         options = overwrite, accept_changes, strategy, data, frame
