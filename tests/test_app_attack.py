@@ -21,7 +21,7 @@ from test_app import App
 
 from foodvision.drawing import draw_dish
 
-KEEP_SECONDS, BODY_SECONDS, IDLE_SECONDS, MOST_BYTES = 8, 6, 2, 30_000_000
+KEEP_SECONDS, BODY_SECONDS, IDLE_SECONDS, MOST_BYTES = 20, 6, 2, 30_000_000
 # The command as installed, with shorter limits. Whatever the process opens that is called "secret", and whomever it
 # calls, is written down.
 START = f"""
