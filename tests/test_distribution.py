@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings(
 )  # of Keras
 SETTINGS = ["--image-size", "32", "--batch-size", "6", "--feature-epochs", "2", "--fine-tune-epochs", "12",
             "--early-stopping-patience", "100", "--fine-tune-learning-rate", "3e-3", "--dropout", "0.3", "--no-tune-head",
-            "--checkpoint-steps", "1", "--validation-fraction", "0.375"]  # fmt: skip
+            "--checkpoint-steps", "1", "--validation-fraction", "0.375", "--class-weights", "balanced"]  # fmt: skip
 TWO_PROCESSORS = (
     "import sys, tensorflow as tf; [cpu, *_] = tf.config.list_physical_devices('CPU');"
     "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2);"
