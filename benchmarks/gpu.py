@@ -298,7 +298,9 @@ def write(chosen, content):
         text.append(f"At {one['size']} pixels a core decodes {one['one_thread']:.0f} photos a second, {one['cores']} cores "
                     f"{one['all_cores']:.0f}{cores}.")  # fmt: skip
     said = ", ".join(f"{name} {last:.3f}" for name, (_, last) in losses["losses"].items())
-    text.append(f"Loss after {losses['steps']} steps: {said}; {losses['apart']:.1%} of the fall apart.")
+    text.append(
+        f"Loss after {losses['steps']} steps: {said}; {losses['apart']:.1%} of the fall apart."
+    )
     (out / "gpu.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
 
 
