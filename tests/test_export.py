@@ -21,14 +21,14 @@ CLASSES = ["hamburger", "pizza", "sushi"]
 def trained(foodvision, tmp_path_factory):
     "A small run on a folder of drawn dishes, the last two of each class alike, evaluated"
     folder = tmp_path_factory.mktemp("export")
-    for part, numbers in (("train", range(24)), ("test", range(100, 120))):
+    for part, numbers in (("train", range(60)), ("test", range(100, 120))):
         for name in CLASSES:
             (folder / "my photos" / part / name).mkdir(parents=True)
             for number in numbers:
-                dish = draw_dish(name, min(number, 22) if part == "train" else number, (120, 90))
+                dish = draw_dish(name, min(number, 58) if part == "train" else number, (120, 90))
                 dish.save(folder / "my photos" / part / name / f"{number}.jpg")
     done = foodvision("train", "--data", folder / "my photos", "--run", folder / "dishes", "--backbone", "EfficientNetLite0",
-                      "--image-size", 64, "--feature-epochs", 10, "--no-tune-head", "--fine-tune-epochs", 0)  # fmt: skip
+                      "--image-size", 96, "--feature-epochs", 10, "--no-tune-head", "--fine-tune-epochs", 0)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "dishes"
 
@@ -128,7 +128,7 @@ def test_a_stranger_without_foodvision_gets_the_same_answers(
     from foodvision.preprocessing import decode_image
 
     photos = [trained.parent / "my photos" / "test" / name / "100.jpg" for name in CLASSES]
-    np.save(tmp_path / "pixels.npy", np.stack([decode_image(path, 64) for path in photos]))
+    np.save(tmp_path / "pixels.npy", np.stack([decode_image(path, 96) for path in photos]))
     succeed(
         "python",
         "-c",
@@ -260,7 +260,7 @@ def test_the_card_of_a_run_without_a_report_says_so(copy):
     assert (
         "has not been measured on test photos" in bare and "has not been measured" not in measured
     )
-    assert "120×90 photos, scaled to 64" in measured
+    assert "120×90 photos, scaled to 96" in measured
     assert (
         front[1]["license"] == "apache-2.0" and front[1]["pipeline_tag"] == "image-classification"
     )
