@@ -84,6 +84,16 @@ def forward_function(
         autograph=False,  # the function has no Python control flow to translate
     )
 
+
+def _in_two_steps(backbone, head) -> Callable:
+    "A function of photos: logits by the head, from the features that the backbone makes of them"
+
+    def answer(photos):
+        features = backbone(photos)
+        return np.asarray(head(features, training=False)), features
+
+    return answer
+
 # %% ../nbs/12_predictor.ipynb #ce2d5245
 def grad_cam(
     model,  # A classifier as `build_model` makes it
@@ -112,6 +122,7 @@ class KerasPredictor(Predictor):
     "A Keras classifier as `build_model` makes it"
 
     explains = True
+    converted: Predictor | None = None  # What `for_many` made
 
     def __init__(
         self,
@@ -148,13 +159,10 @@ class KerasPredictor(Predictor):
         backbone = FrozenModel(keras.Model(self.model.inputs[0], pooled), photos)
         if backbone.compute is backbone.forward:
             return self
-        head = keras.Model(pooled, logits)
-
-        def answer(images):
-            features = backbone(images)
-            return np.asarray(head(features, training=False)), features
-
-        return FunctionPredictor(answer, self.image_size, self.fit)
+        if self.converted is None:  # once: it takes seconds
+            answer = _in_two_steps(backbone, keras.Model(pooled, logits))
+            self.converted = FunctionPredictor(answer, self.image_size, self.fit)
+        return self.converted
 
 # %% ../nbs/12_predictor.ipynb #367b3576
 def checksum(
