@@ -369,7 +369,7 @@ def write_report(
 # %% ../nbs/appendix/report.ipynb #ab1f34e1
 def evaluate(
     run: Run | str | Path,  # A finished run
-    data: PhotoData | str | None = None,  # By default the run's own. Of a folder, all photos
+    data=None,  # Photos, or what `load_data` takes; by default the run's own. Of a folder, all photos
     split: str = "test",  # test, or validation or train to look for a fault
     out_of_distribution: str | Path | None = None,  # Folder of other things; or drawn pictures
     folder: str | Path | None = None,  # Where the report goes; by default a folder in the run

@@ -7,6 +7,7 @@ __all__ = ['is_own', 'load_as_trained', 'load_own', 'load_to_measure', 'split_of
 
 # %% ../nbs/appendix/run_photos.ipynb #8d424091
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from .food101 import load_configured, load_for_test
 from .look_alikes import hold_together, read_groups
 from .metrics import Predictions, predict_split
 from .predictor import Predictor
-from .run import Run
+from .run import OWN_TABLE, Run
+from .tables import save_frame
 
 # %% ../nbs/appendix/run_photos.ipynb #3958d97d
 def is_own(
@@ -62,11 +64,14 @@ def load_own(
 # %% ../nbs/appendix/run_photos.ipynb #945e256c
 def load_to_measure(
     run: Run,  # A run
-    data: PhotoData | str | None = None,  # Photos, or where they are; by default the run's own
+    data=None,  # Photos, or what `load_data` takes; by default the run's own
 ) -> PhotoData:
     "Photos to measure a run on; raises `UserError` if it does not know one of their classes"
-    if not isinstance(data, PhotoData):
+    if data is None or isinstance(data, (str, Path)):
         data = _load(run, data) if data else load_as_trained(run)
+    elif not isinstance(data, PhotoData):
+        with TemporaryDirectory() as folder:
+            data = _load(run, save_frame(data, Path(folder, OWN_TABLE)))
     if unknown := sorted(set(data.class_names) - set(run.class_names)):
         others = f"{data.name} has classes that {run.path} was not trained on"
         raise UserError(f"{others}: {', '.join(unknown[:5])}")

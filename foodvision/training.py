@@ -318,11 +318,11 @@ def _begin(
         check_unchanged(run, facts, accept_changes or not strategy.is_first)
         run.config = replace(run.config, data=config.data)
         if data:
-            run.record(config=run.config.to_dict())
+            run.record(config=run.config.to_dict(), own_table=frame)
         for name in ("temperature", "threshold", "calibrated"):  # of the model as it was
             run.info.pop(name, None)
     else:
-        run = Run.create(folder, config, overwrite, **facts)
+        run = Run.create(folder, config, overwrite, own_table=frame, **facts)
     tables = {"label_issues.csv": choices["label_issues"], OWN_TABLE: data if frame else None}
     for name, table in tables.items():
         if table and table != run.path / name:

@@ -142,7 +142,7 @@ def photos(tmp_path_factory) -> Path:
         draw_dish(name, 300_000 + seed, (1600, 1200)).save(folder / f"{name}.jpg")
     (folder / "page.jpg").write_text("<html>Not found</html>")
     (folder / "cut.jpg").write_bytes((folder / "sushi.jpg").read_bytes()[:5000])
-    (folder / "large.jpg").write_bytes((folder / "sushi.jpg").read_bytes() + bytes(21_000_000))
+    (folder / "large.jpg").write_bytes((folder / "sushi.jpg").read_bytes() + bytes(41_000_000))
     return folder
 
 

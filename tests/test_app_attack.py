@@ -22,6 +22,7 @@ from test_app import App
 from foodvision.drawing import draw_dish
 
 KEEP_SECONDS, BODY_SECONDS, IDLE_SECONDS, MOST_BYTES = 20, 6, 2, 30_000_000
+LARGEST_UPLOAD = 20_000_000
 # The command as installed, with shorter limits. Whatever the process opens that is called "secret", and whomever it
 # calls, is written down.
 START = f"""
@@ -31,7 +32,7 @@ def note(event, given):
         os.write(2, ascii(("NOTED", event, given)).encode() + b"\\n")
 import foodvision.app as app, foodvision.guard as guard
 app._KEEP_SECONDS, app._IDLE_SECONDS = {KEEP_SECONDS}, {IDLE_SECONDS}
-guard._BODY_SECONDS, guard._MOST_BYTES = {BODY_SECONDS}, {MOST_BYTES}
+guard._BODY_SECONDS, guard._MOST_BYTES, guard.LARGEST_UPLOAD = {BODY_SECONDS}, {MOST_BYTES}, {LARGEST_UPLOAD}
 look = app.answer_photo
 def held(*given, **options):
     while os.path.exists(os.environ["HOLD"]):

@@ -20,6 +20,7 @@ NAMES = [
     "ablation",
     "audit",
     "fit",
+    "look_alikes",
     "feeding",
     "prediction",
 ]
@@ -27,6 +28,7 @@ DECIDING = {
     "ablation": 12,
     "audit": 12,
     "fit": 20,
+    "look_alikes": 12,
 }  # a default is decided by these; training photos left
 TINY_BACKBONE = (
     "import sys, keras; keras.utils.set_random_seed(0); pixels = keras.Input((32, 32, 3), dtype='uint8');"

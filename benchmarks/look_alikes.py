@@ -1,0 +1,130 @@
+"""From which similarity two photos show the same scene: a head on frozen features, with such photos on one side of a split.
+
+Validation should be as hard as photos that were taken at another time. Those are the validation photos of the data, where
+its authors chose them, or else a random part of the training photos, which is as it should be where there are no bursts.
+Every round cuts our validation photos with another seed, and the temperature is fitted on them. The threshold is decided
+by this benchmark, so it reads no test photos.
+"""
+
+from dataclasses import replace
+
+import measure
+import numpy as np
+
+THRESHOLDS = 0.6, 0.65, 0.7, 0.75, 0.8
+TABLES = {
+    "validation": ("Top-1 on our validation photos", "%"),
+    "held_out": ("Top-1 on the held-out photos", "%"),
+    "calibration": ("Calibration error on the held-out photos", "points"),
+}
+
+
+def options():
+    "Those of every benchmark, and the name of what it writes"
+    parser = measure.options(__doc__.splitlines()[0], repeats=5, image_size=224, decides=True)
+    parser.add_argument(
+        "--name", default="look_alikes", help="name of the files written (default: look_alikes)"
+    )
+    return parser
+
+
+def features_of(splits, config, class_count):
+    "Features of each split by the frozen backbone, float32 (n, channels), and the splits without unreadable photos"
+    from foodvision.features import FrozenModel, backbone_features
+    from foodvision.model import build_model, freeze, split_model
+    from foodvision.pipeline import lazy_split
+
+    model = build_model(config.backbone, class_count, config.image_size, config.weights)
+    freeze(model)
+    extractor, _ = split_model(model)
+    photos = [lazy_split(split, config.image_size) for split in splits]
+    compute = FrozenModel(extractor, sum(map(len, photos)))
+    features = [backbone_features(extractor, part, compute=compute) for part in photos]
+    return features, [part.split for part in photos]
+
+
+def measure_cut(split, held, features, names, config):
+    "Accuracy of a head on the validation photos of `split` and on the `held` photos, and its calibration error on these"
+    from foodvision.calibration import calibration_error, fit_temperature
+    from foodvision.linear_head import fit_head
+    from foodvision.metrics import Predictions
+
+    training = np.stack([features[name] for name in split.train.names])
+    mean, deviation = training.mean(0), training.std(0) + 1e-3
+    setting = {
+        "learning_rate": config.head_learning_rate, "weight_decay": 10 * config.head_weight_decay, "dropout": 0.5,
+    }  # fmt: skip
+    x = (training - mean) / deviation
+    kernel, bias = fit_head(x, split.train.labels, len(names), setting, config)
+
+    def predict(part):
+        x = (np.stack([features[name] for name in part.names]) - mean) / deviation
+        return Predictions(part.names, part.labels, (x @ kernel + bias).astype("float32"), names)
+
+    validation, held_out = predict(split.validation), predict(held)
+    error = calibration_error(held_out, fit_temperature(validation))
+    return {
+        "validation": 100 * validation.correct.mean(),
+        "held_out": 100 * held_out.correct.mean(),
+        "calibration": 100 * error,
+        "photos": len(split.validation),
+    }
+
+
+def describe(name, groups, photos, rows):
+    "One way of cutting in a sentence"
+    sizes = [len(group) for group in groups]
+    left = np.mean([row["photos"] for row in rows])
+    found = f"{len(sizes):,} groups of up to {max(sizes, default=0):,}"
+    share = f"{100 * sum(sizes) / photos:.1f} % of the photos"
+    return f"{name}: {found} with {share}; {left:,.0f} validation photos."
+
+
+def main():
+    chosen = options().parse_args()
+    if chosen.quick:
+        chosen.repeats = 1
+    from foodvision import look_alikes
+    from foodvision.run import Config
+
+    data, held = measure.load_to_decide(chosen)
+    config = Config(backbone=chosen.backbone, weights=chosen.weights, image_size=chosen.image_size)
+    splits = data.train, data.validation, held
+    found, (train, validation, held) = features_of(splits, config, len(data.class_names))
+    data = replace(data, train=train, validation=validation, held_out=("validation",))
+    learnt = np.concatenate(found[:2])
+    names, labels = (
+        np.concatenate([getattr(s, part) for s in (train, validation)])
+        for part in ("names", "labels")
+    )
+    features = dict(zip([*names, *held.names], np.concatenate(found)))
+    report = measure.Report(chosen.name, "Photos that look alike on one side of a split", chosen, replace(data, validation=held))  # fmt: skip
+    measured = {}
+    for threshold in (1.01, *THRESHOLDS):
+        look_alikes.ALIKE = threshold
+        groups = [names[group] for group in look_alikes.find_look_alikes(learnt, labels)]
+        row = "at random" if threshold > 1 else f"{threshold:g}"
+        cut = [
+            *groups,
+            names[:1],
+        ]  # one group of one photo, so that each seed cuts anew without groups too
+        measured[row] = [
+            measure_cut(
+                look_alikes.hold_together(data, cut, 0.15, seed),
+                held,
+                features,
+                data.class_names,
+                replace(config, seed=seed),
+            )
+            for seed in range(chosen.repeats)
+        ]
+        report.remark(describe(row, groups, len(names), measured[row]))
+    for name, (title, unit) in TABLES.items():
+        values = {row: [float(cut[name]) for cut in cuts] for row, cuts in measured.items()}
+        report.table(title, unit, values, "at random", better="more")
+    report.remark("No test photo was read.")
+    report.write()
+
+
+if __name__ == "__main__":
+    main()
