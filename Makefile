@@ -19,8 +19,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/installed-demo  ## train both stages on the drawn sample, evaluate, write a report (no network but the package index)
-	.venv/bin/foodvision train --data sample --backbone EfficientNetLite0 --image-size 128 \
-		--feature-epochs 5 --fine-tune-epochs 2 --run $(RUN) --overwrite --no-evaluate
+	.venv/bin/foodvision train --recipe quick --data sample --backbone EfficientNetLite0 --run $(RUN) --overwrite --no-evaluate
 	.venv/bin/foodvision evaluate $(RUN)
 	@echo; echo "The report: $(RUN)/report/report.html"
 

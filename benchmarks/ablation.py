@@ -194,9 +194,13 @@ def stage_2(
     import keras
 
     from foodvision.model import unfreeze
+    from foodvision.optimizer import fine_tuning_rate
+    from foodvision.run import Config
 
     epochs, classes = recipe.pop("epochs"), model.output_shape[-1]
-    recipe["rate"] *= recipe.pop("rate_share", 1.0)
+    asked = Config(fine_tune_epochs=epochs, fine_tune_learning_rate=recipe["rate"])
+    rate = fine_tuning_rate(asked, len(photos[False].split))
+    recipe["rate"] = rate * recipe.pop("rate_share", 1.0)
     model.get_layer("dropout").rate = recipe.pop("dropout", 0.2)
     augmentation, layers = strength(recipe.pop("augmentation")), recipe.pop("layers")
     with_labels = {name: recipe.pop(name) for name in ("smoothing", "mix") if name in recipe}

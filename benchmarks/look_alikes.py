@@ -13,6 +13,8 @@ import numpy as np
 
 THRESHOLDS = 0.6, 0.65, 0.7, 0.75, 0.8
 TABLES = {
+    "grouped": ("Photos that are in a group", "%"),
+    "largest": ("Photos of the largest group", "photos"),
     "validation": ("Top-1 on our validation photos", "%"),
     "held_out": ("Top-1 on the held-out photos", "%"),
     "calibration": ("Calibration error on the held-out photos", "points"),
@@ -67,17 +69,7 @@ def measure_cut(split, held, features, names, config):
         "validation": 100 * validation.correct.mean(),
         "held_out": 100 * held_out.correct.mean(),
         "calibration": 100 * error,
-        "photos": len(split.validation),
     }
-
-
-def describe(name, groups, photos, rows):
-    "One way of cutting in a sentence"
-    sizes = [len(group) for group in groups]
-    left = np.mean([row["photos"] for row in rows])
-    found = f"{len(sizes):,} groups of up to {max(sizes, default=0):,}"
-    share = f"{100 * sum(sizes) / photos:.1f} % of the photos"
-    return f"{name}: {found} with {share}; {left:,.0f} validation photos."
 
 
 def main():
@@ -104,10 +96,7 @@ def main():
         look_alikes.ALIKE = threshold
         groups = [names[group] for group in look_alikes.find_look_alikes(learnt, labels)]
         row = "at random" if threshold > 1 else f"{threshold:g}"
-        cut = [
-            *groups,
-            names[:1],
-        ]  # one group of one photo, so that each seed cuts anew without groups too
+        cut = [*groups, names[:1]]  # a group of one photo: each seed cuts anew without groups too
         measured[row] = [
             measure_cut(
                 look_alikes.hold_together(data, cut, 0.15, seed),
@@ -118,7 +107,10 @@ def main():
             )
             for seed in range(chosen.repeats)
         ]
-        report.remark(describe(row, groups, len(names), measured[row]))
+        sizes = [len(group) for group in groups]
+        found = {"grouped": 100 * sum(sizes) / len(names), "largest": max(sizes, default=1)}
+        measured[row] = [{**cut, **found} for cut in measured[row]]
+        print(f"{row}: {len(groups):,} groups, {found}", flush=True)
     for name, (title, unit) in TABLES.items():
         values = {row: [float(cut[name]) for cut in cuts] for row, cuts in measured.items()}
         report.table(title, unit, values, "at random", better="more")

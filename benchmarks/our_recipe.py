@@ -73,14 +73,14 @@ def main():
     )
     parser.add_argument("--json", default="", help="write the result to this file")
     chosen = parser.parse_args()
-    from foodvision.run import Config
+    from foodvision.recipes import make_config
 
     data = measure.load(chosen)
-    config = Config(
-        data=chosen.data, backbone=chosen.backbone, weights=chosen.weights, image_size=chosen.image_size,
-        feature_epochs=chosen.feature_epochs, fine_tune_epochs=chosen.fine_tune_epochs,
-        early_stopping_patience=1000, seed=42 if chosen.seed < 0 else chosen.seed,  # as many epochs as asked for
-    )  # fmt: skip
+    names = "data", "backbone", "weights", "image_size", "feature_epochs", "fine_tune_epochs"
+    settings = {name: getattr(chosen, name) for name in names}
+    settings["early_stopping_patience"] = 1000  # as many epochs as asked for
+    seed = 42 if chosen.seed < 0 else chosen.seed
+    config = make_config({**settings, "recipe": "quick", "seed": seed})  # what suits a few epochs
     result = train_recipe(data, config)
     for name, stage in result["stages"].items():
         print(f"{name.replace('_', ' ')}: {stage['epochs']} epochs in {stage['seconds']:.1f} s")

@@ -77,7 +77,7 @@ def main():
         commands["foodvision"] = measure.python_files("our_recipe.py", *words)
         if not chosen.quick:
             own = ["--feature-epochs", 20, "--fine-tune-epochs", 5]
-            commands["foodvision, 20 + 5 epochs as it comes"] = measure.python_files(
+            commands["foodvision, 20 + 5 epochs"] = measure.python_files(
                 "our_recipe.py", *common, *own
             )
         caches = iter(range(10**6))

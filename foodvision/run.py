@@ -76,16 +76,16 @@ class Config(CheckedSettings):
     tune_head: bool = True  # Stage 1: choose learning rate, weight decay and dropout of the head
     head_learning_rate: float = 2e-3  # Stage 1: AdamW's highest learning rate; tuning starts here
     head_weight_decay: float = 0.1  # Stage 1: AdamW's weight decay; tuning starts here
-    fine_tune_epochs: int = 5  # Stage 2, fine-tuning: most epochs; 0 leaves the stage out
-    fine_tune_learning_rate: float = 5e-4  # Stage 2: AdamW's highest learning rate
-    fine_tune_weight_decay: float = 0.01  # Stage 2: AdamW's weight decay
-    fine_tune_first_layer_multiplier: float = 0.15  # Learning rate of the first layer, as a share
+    fine_tune_epochs: int = 20  # Stage 2, fine-tuning: most epochs; 0 leaves the stage out
+    fine_tune_learning_rate: float = 0.0  # Stage 2: AdamW's highest rate; 0: by the photos it sees
+    fine_tune_weight_decay: float = 0.02  # Stage 2: AdamW's weight decay
+    fine_tune_first_layer_multiplier: float = 1.0  # Learning rate of the first layer, as a share
     schedule: Schedule = "cosine"  # `cosine` with warm-up, or `plateau`: falls when it stalls
     unfreeze_layers: int = -1  # Stage 2: how many of the backbone's last layers train; -1 for all
-    augmentation: Strength = "light"  # Stage 2: `none`, `light`, or `strong` for long trainings
-    label_smoothing: float = 0.0  # Stage 2: share of each label spread evenly over all classes
+    augmentation: Strength = "strong"  # Stage 2: `none`, `strong`, or `light` for a few epochs
+    label_smoothing: float = 0.1  # Stage 2: share of each label spread evenly over all classes
     class_weights: ClassWeights = "none"  # `balanced`: all classes count the same in the loss
-    early_stopping_patience: int = 3  # Epochs without a lower validation loss before a stage stops
+    early_stopping_patience: int = 20  # Epochs without a lower validation loss before a stage stops
     reduce_patience: int = 2  # `plateau`: epochs without a lower loss before the rate falls
     reduce_factor: float = 0.2  # `plateau`: what the learning rate is multiplied by when it falls
     on_bad_image: Literal["fail", "skip"] = "fail"  # `skip` leaves an unreadable photo out
@@ -106,7 +106,8 @@ _BOUNDS = [  # fields, lowest, highest
     ("feature_epochs", 1, 10_000),
     ("fine_tune_epochs", 0, 10_000),
     ("unfreeze_layers", -1, 10_000),
-    ("head_learning_rate fine_tune_learning_rate", 1e-9, 10),
+    ("head_learning_rate", 1e-9, 10),
+    ("fine_tune_learning_rate", 0, 10),
     ("head_weight_decay fine_tune_weight_decay", 0, 10),
     ("reduce_factor", 0.001, 0.999),
     ("label_smoothing", 0, 0.9),

@@ -37,7 +37,12 @@ from foodvision.model import (
     split_model,
     unfreeze,
 )
-from .optimizer import cross_entropy, learning_rate_multipliers, stage_optimizer
+from foodvision.optimizer import (
+    cross_entropy,
+    fine_tuning_rate,
+    learning_rate_multipliers,
+    stage_optimizer,
+)
 from foodvision.pipeline import (
     DecodedSplit,
     decode_split,
@@ -292,7 +297,7 @@ def fine_tune(
     fine_tuned = keras.Model(model.inputs[0], model.outputs[0])  # `model` itself is not compiled
     steps = steps_per_epoch(len(training), config.batch_size) * epochs
     multipliers = learning_rate_multipliers(fine_tuned, config.fine_tune_first_layer_multiplier)
-    rate, decay = config.fine_tune_learning_rate, config.fine_tune_weight_decay
+    rate, decay = fine_tuning_rate(config, len(training)), config.fine_tune_weight_decay
     optimizer = stage_optimizer(config, rate, decay, steps, run.info["policy"], multipliers)
     augmentation = AUGMENTATIONS[config.augmentation]
     splits, batch = (training, validation), config.batch_size
