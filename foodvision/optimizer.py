@@ -55,7 +55,7 @@ def fine_tuning_rate(
     if config.fine_tune_learning_rate:
         return config.fine_tune_learning_rate
     seen = photos * config.fine_tune_epochs
-    return min(1e-4 * (seen / 5000) ** 0.5, 6e-4)
+    return min(1e-4 * seen / 5000, 6e-4)
 
 # %% ../nbs/appendix/optimizer.ipynb #ec09a968
 def stage_optimizer(
