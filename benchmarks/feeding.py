@@ -81,7 +81,7 @@ def main():
     chosen = measure.options(__doc__.splitlines()[0], repeats=3).parse_args()
     if chosen.quick:
         chosen.repeats = 1
-    from tutorial_recipe import BATCH_SIZE, tutorial_batches
+    from tutorial import BATCH_SIZE, tutorial_batches
 
     from foodvision.food101 import load_data
     from foodvision.pipeline import decode_split, training_batches

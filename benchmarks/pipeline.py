@@ -113,7 +113,7 @@ def training_rate(model, batches, steps):
 
 def measure_rates(report, chosen, data, batch_size):
     "How fast photos come: decoding, first epoch, later epochs"
-    from tutorial_recipe import tutorial_batches
+    from tutorial import tutorial_batches
 
     from foodvision.pipeline import decode_split, throughput, training_batches
 
@@ -159,7 +159,7 @@ def measure_rates(report, chosen, data, batch_size):
 def chains(chosen, data, larger, batch_size):
     "What can feed a training, by name; each begins an epoch anew when it is asked"
     import tensorflow as tf
-    from tutorial_recipe import tutorial_batches
+    from tutorial import tutorial_batches
 
     from foodvision.pipeline import training_batches
 

@@ -36,7 +36,7 @@ def main():
     rounds = {name: iter(range(chosen.repeats)) for name in epochs}
 
     def train(name):
-        script, stage_1 = ("tutorial_recipe.py", 3) if name == TUTORIAL else ("our_recipe.py", 20)
+        script, stage_1 = ("tutorial.py", 3) if name == TUTORIAL else ("our_recipe.py", 20)
         words = measure.passed_on(chosen, seed=next(rounds[name]), feature_epochs=1 if chosen.quick else stage_1,
                                   fine_tune_epochs=epochs[name])  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:  # nothing is cached before

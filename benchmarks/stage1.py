@@ -32,7 +32,7 @@ def times(chosen, epochs):
         accuracies = {}
         measured = measure.in_turn(
             {
-                "tutorial": lambda: stage_1("tutorial_recipe.py", Path(folder) / "none"),
+                "tutorial": lambda: stage_1("tutorial.py", Path(folder) / "none"),
                 "ours": ours,
             },
             chosen.repeats,
@@ -111,7 +111,7 @@ def main():
                 wanted,
             )
         report.remark(f"After {epochs} epochs the test accuracy is {accuracy['our_recipe.py']:.1%} with ours (trained on "
-                      f"{len(data.train)} photos) and {accuracy['tutorial_recipe.py']:.1%} with the tutorial's (on "
+                      f"{len(data.train)} photos) and {accuracy['tutorial.py']:.1%} with the tutorial's (on "
                       f"{len(data.train) + len(data.validation)}); {len(data.test)} test photos.")  # fmt: skip
     report.write()
 

@@ -35,7 +35,7 @@ def _may_see(folder: Path, owner: str, name) -> bool:
     return isinstance(name, str) and name in map(str, [*(folder / "examples").iterdir(), *sent])
 
 # %% ../nbs/appendix/guard.ipynb #b328807c
-LARGEST_UPLOAD = 40_000_000  # bytes; a phone's photo has 2 to 12 million, of 108 megapixels up to 35
+LARGEST_UPLOAD = 40_000_000  # bytes; a phone's photo has 2 to 35 million
 _LARGEST_MESSAGE = 20_000
 _MOST_BYTES = 250_000_000  # of all visitors together: on their way, and once more as files
 _BODY_SECONDS = 120  # for the body of a request: 40 MB over a line of 3 Mbit/s

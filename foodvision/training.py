@@ -37,12 +37,8 @@ from foodvision.model import (
     split_model,
     unfreeze,
 )
-from foodvision.optimizer import (
-    cross_entropy,
-    fine_tuning_rate,
-    learning_rate_multipliers,
-    stage_optimizer,
-)
+from .optimizer import cross_entropy, fine_tuning_rate
+from .optimizer import learning_rate_multipliers, stage_optimizer
 from foodvision.pipeline import (
     DecodedSplit,
     decode_split,

@@ -133,7 +133,7 @@ def test_a_default_is_decided_on_photos_that_no_round_trains_on(inputs):
 
 def test_bench_names_what_there_is(offline):
     listed = succeed("foodvision", "bench", "--help", **offline).stdout
-    assert all(name in listed for name in [*NAMES, "tutorial_recipe"])
+    assert all(name in listed for name in [*NAMES, "tutorial"])
     unknown = run("foodvision", "bench", "speed", **offline)
     assert (
         unknown.returncode == 2

@@ -132,7 +132,7 @@ def main():
         print(f"{name.replace('_', ' ')}: {stage['epochs']} epochs in {stage['seconds']:.1f} s, "
               f"validation accuracy {stage['history']['val_accuracy'][-1]:.1%}")  # fmt: skip
     print(f"test accuracy {result['test_accuracy']:.1%} on all {len(data.test):,} test photos")
-    place = Path(chosen.json or Path(chosen.out) / "tutorial_recipe.json")
+    place = Path(chosen.json or Path(chosen.out) / "tutorial.json")
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"Written: {place}")
