@@ -279,7 +279,7 @@ def test_class_weights_raise_balanced_accuracy(home, unequal):
 
     config = Config(data=str(unequal), backbone=str(home / "tiny.keras"), image_size=32, batch_size=16,
                     feature_epochs=12, fine_tune_epochs=2, fine_tune_learning_rate=1e-3, label_smoothing=0.1,
-                    augmentation="none", policy="float32")  # fmt: skip
+                    fine_tune_first_layer_multiplier=0.15, augmentation="none", policy="float32")  # fmt: skip
     found = {}
     for kind in ("none", "balanced"):
         trained = train(replace(config, class_weights=kind), home / f"weights-{kind}")
