@@ -61,7 +61,7 @@ benchmarks: .venv/installed-dev  ## measure everything again into benchmarks/res
 		options="--data $(DATA) --out benchmarks/results"; \
 		[ $$name = peers ] && [ -n "$(PEERS)" ] && options="$$options --python $(PEERS)"; \
 		.venv/bin/foodvision bench $$name $$options || exit 1; done
-	.venv/bin/foodvision train --overwrite --data $(DATA) --backbone EfficientNetLite0 --image-size 128 --run runs/benchmarks/run
+	.venv/bin/foodvision train --overwrite --recipe quick --data $(DATA) --backbone EfficientNetLite0 --run runs/benchmarks/run
 	.venv/bin/foodvision bench prediction runs/benchmarks/run --out benchmarks/results
 
 # The classifier that comes with the package, from photos to the folder that ships. Every choice stands in CONFIG; what was

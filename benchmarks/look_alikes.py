@@ -30,21 +30,6 @@ def options():
     return parser
 
 
-def features_of(splits, config, class_count):
-    "Features of each split by the frozen backbone, float32 (n, channels), and the splits without unreadable photos"
-    from foodvision.features import FrozenModel, backbone_features
-    from foodvision.model import build_model, freeze, split_model
-    from foodvision.pipeline import lazy_split
-
-    model = build_model(config.backbone, class_count, config.image_size, config.weights)
-    freeze(model)
-    extractor, _ = split_model(model)
-    photos = [lazy_split(split, config.image_size) for split in splits]
-    compute = FrozenModel(extractor, sum(map(len, photos)))
-    features = [backbone_features(extractor, part, compute=compute) for part in photos]
-    return features, [part.split for part in photos]
-
-
 def measure_cut(split, held, features, names, config):
     "Accuracy of a head on the validation photos of `split` and on the `held` photos, and its calibration error on these"
     from foodvision.calibration import calibration_error, fit_temperature
@@ -77,24 +62,24 @@ def main():
     if chosen.quick:
         chosen.repeats = 1
     from foodvision import look_alikes
+    from foodvision.audit import frozen_features
     from foodvision.run import Config
 
     data, held = measure.load_to_decide(chosen)
     config = Config(backbone=chosen.backbone, weights=chosen.weights, image_size=chosen.image_size)
-    splits = data.train, data.validation, held
-    found, (train, validation, held) = features_of(splits, config, len(data.class_names))
-    data = replace(data, train=train, validation=validation, held_out=("validation",))
-    learnt = np.concatenate(found[:2])
+    data, computed = frozen_features(replace(data, test=held), config)
+    held, learnt = data.test, len(data.train) + len(data.validation)
     names, labels = (
-        np.concatenate([getattr(s, part) for s in (train, validation)])
+        np.concatenate([getattr(split, part) for split in (data.train, data.validation)])
         for part in ("names", "labels")
     )
-    features = dict(zip([*names, *held.names], np.concatenate(found)))
+    data = replace(data, test=held.take(slice(0, 0)), held_out=("validation",))
+    features = dict(zip([*names, *held.names], computed))
     report = measure.Report(chosen.name, "Photos that look alike on one side of a split", chosen, replace(data, validation=held))  # fmt: skip
     measured = {}
     for threshold in (1.01, *THRESHOLDS):
         look_alikes.ALIKE = threshold
-        groups = [names[group] for group in look_alikes.find_look_alikes(learnt, labels)]
+        groups = [names[group] for group in look_alikes.find_look_alikes(computed[:learnt], labels)]
         row = "at random" if threshold > 1 else f"{threshold:g}"
         cut = [*groups, names[:1]]  # a group of one photo: each seed cuts anew without groups too
         measured[row] = [
@@ -108,9 +93,9 @@ def main():
             for seed in range(chosen.repeats)
         ]
         sizes = [len(group) for group in groups]
-        found = {"grouped": 100 * sum(sizes) / len(names), "largest": max(sizes, default=1)}
-        measured[row] = [{**cut, **found} for cut in measured[row]]
-        print(f"{row}: {len(groups):,} groups, {found}", flush=True)
+        described = {"grouped": 100 * sum(sizes) / len(names), "largest": max(sizes, default=1)}
+        measured[row] = [{**cut, **described} for cut in measured[row]]
+        print(f"{row}: {len(groups):,} groups, {described}", flush=True)
     for name, (title, unit) in TABLES.items():
         values = {row: [float(cut[name]) for cut in cuts] for row, cuts in measured.items()}
         report.table(title, unit, values, "at random", better="more")

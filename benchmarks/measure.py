@@ -161,6 +161,15 @@ def test_scores(scores, labels):
     return {"test_accuracy": float(best[:, 0].mean()), "test_top_5": float(best.any(axis=1).mean())}
 
 
+def write_answer(chosen, name, result, test_photos):
+    "Print how good a finished training is and write its `result` where the options say, as JSON"
+    print(f"test accuracy {result['test_accuracy']:.1%} on all {test_photos:,} test photos")
+    place = Path(chosen.json or Path(chosen.out) / f"{name}.json")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"Written: {place}")
+
+
 def scores_of_last(stages):
     "The test scores of the stage that was trained last"
     last = list(stages.values())[-1]

@@ -5,7 +5,6 @@ the head's epochs. `stage_2` is decoding for augmentation and fine-tuning. Build
 Validation photos cut from the training photos choose the head and the best epoch; test photos only measure what came of it.
 """
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -84,11 +83,7 @@ def main():
     result = train_recipe(data, config)
     for name, stage in result["stages"].items():
         print(f"{name.replace('_', ' ')}: {stage['epochs']} epochs in {stage['seconds']:.1f} s")
-    print(f"test accuracy {result['test_accuracy']:.1%} on all {len(data.test):,} test photos")
-    place = Path(chosen.json or Path(chosen.out) / "our_recipe.json")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"Written: {place}")
+    measure.write_answer(chosen, "our_recipe", result, len(data.test))
 
 
 if __name__ == "__main__":

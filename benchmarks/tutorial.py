@@ -7,7 +7,6 @@ after 2). What the tutorial leaves out is done after each stage: the accuracy on
 among them, and they chose when to stop, so that accuracy flatters it a little.
 """
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -131,11 +130,7 @@ def main():
     for name, stage in result["stages"].items():
         print(f"{name.replace('_', ' ')}: {stage['epochs']} epochs in {stage['seconds']:.1f} s, "
               f"validation accuracy {stage['history']['val_accuracy'][-1]:.1%}")  # fmt: skip
-    print(f"test accuracy {result['test_accuracy']:.1%} on all {len(data.test):,} test photos")
-    place = Path(chosen.json or Path(chosen.out) / "tutorial.json")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"Written: {place}")
+    measure.write_answer(chosen, "tutorial", result, len(data.test))
 
 
 if __name__ == "__main__":

@@ -244,8 +244,8 @@ class _Recorded(RunFolder):
     def located(self) -> Config:
         "The configuration, with files and folders as they are called from this working folder"
         began, config = Path(self.info.get("working_folder", "")), self.config
-        if self.info.get("own_table"):
-            config = replace(config, data=str((self.path / OWN_TABLE).absolute()))
+        if self.info.get("own_table") and (own := self.path / OWN_TABLE).exists():
+            config = replace(config, data=str(own.absolute()))
         if began in (Path(), Path.cwd()):
             return config
         files = {name: began / getattr(config, name) for name in ("backbone", "weights")}
