@@ -53,7 +53,7 @@ def frozen_features(
     readable = {name: photos.split for name, photos in decoded.items()}
     return replace(data, **readable), np.concatenate(parts)
 
-
+# %% ../nbs/appendix/audit.ipynb #fe0a0003
 def audit_features(
     data: PhotoData,  # What a loader returned
     config: Config,  # As for `frozen_features`

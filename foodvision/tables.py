@@ -313,7 +313,8 @@ def usable_photos(
     ]
     faults = f"{bad:,} of {total:,} rows of {table.name}: {'; '.join(kinds)}."
     if bad and (on_bad_image == "fail" or not photos):
-        relative = f"Paths are relative to {table.root}. " if "not there" in wrong else ""
+        root = table.root.absolute()
+        relative = f"Paths are relative to {root}. " if "not there" in wrong else ""
         ways = "Mend the table, or leave such rows out with --on-bad-image skip."
         raise UserError(f"Cannot use {faults} {relative}{ways}")
     if not photos:
