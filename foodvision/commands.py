@@ -238,7 +238,7 @@ def describe_training(
     "The training of a run: stages, validation accuracy, and test accuracy if it was recorded"
     seconds, measured = run.info.get("seconds", {}), run.info.get("measured")
     stages = [f"{stage.replace('_', ' ')} {value:.0f} s" for stage, value in seconds.items()]
-    best = model_epoch(run.history, bool(run.config.label_smoothing))
+    best = model_epoch(run.history)
     accuracy = (
         f"accuracy {best['val_accuracy']:.1%} at the best epoch, {best['place']}" if best else ""
     )

@@ -173,7 +173,7 @@ def describe_run(
         "seconds": run.info.get("seconds", {}),
         **{name: run.info.get(name) for name in ("created", "parameters", "device", "policy")},
         "bad_images_in_training": run.info.get("data", {}).get("bad_images", []),
-        "model_epoch": model_epoch(run.history, bool(run.config.label_smoothing)).get("place"),
+        "model_epoch": model_epoch(run.history).get("place"),
     }
 
 

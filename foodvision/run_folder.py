@@ -123,18 +123,15 @@ class Epoch(TypedDict):
 # %% ../nbs/appendix/run_folder.ipynb #a8b2f002
 def model_epoch(
     rows: list[dict],  # The history of a run
-    smoothed: bool = False,  # Whether stage 2 smooths labels
 ) -> dict:  # A row, with its `place` in words; empty before the first epoch with a finite loss
     "The epoch whose model a run keeps"
     finite = [row for row in rows if math.isfinite(row["val_loss"])]
-    second = [row for row in finite if row["stage"] == "fine_tuning"]
-    best = min(
-        second if smoothed and second else finite, key=lambda row: row["val_loss"], default={}
-    )
+    best = min(finite, key=lambda row: row["val_loss"], default={})
     if not best:
         return {}
     stage = [row for row in rows if row["stage"] == best["stage"]]
-    place = f"stage {1 + (best in second)}, epoch {stage.index(best) + 1} of {len(stage)}"
+    number = 1 + (best["stage"] == "fine_tuning")
+    place = f"stage {number}, epoch {stage.index(best) + 1} of {len(stage)}"
     return {**best, "place": place}
 
 # %% ../nbs/appendix/run_folder.ipynb #de6407cf

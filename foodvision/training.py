@@ -37,7 +37,7 @@ from foodvision.model import (
     split_model,
     unfreeze,
 )
-from .optimizer import cross_entropy, fine_tuning_rate
+from .optimizer import CrossEntropy, fine_tuning_rate
 from .optimizer import learning_rate_multipliers, stage_optimizer
 from foodvision.pipeline import (
     DecodedSplit,
@@ -131,9 +131,7 @@ class Stage:
 def _callbacks(run: Run, stage: Stage, classifier: keras.Model, history: EpochHistory) -> list:
     "The callbacks of one stage, in every process"
     config, watch = run.config, {"monitor": "val_loss", "mode": "min"}
-    # a loss with smoothed labels is higher: it cannot be compared with that of stage 1
-    rows = [r for r in history.rows if not stage.label_smoothing or r["stage"] == stage.name]
-    best = min((row["val_loss"] for row in rows), default=float("inf"))
+    best = min((row["val_loss"] for row in history.rows), default=float("inf"))
     saved = BestModel(run.model_path, classifier, best)
     if stage.name == "feature_extraction":
         head = run.path / "checkpoint" / "best_head.npz"
@@ -170,10 +168,10 @@ def fit_stage(
     history = EpochHistory(run.path / "history.json", stage.name, steps, rows)
     model, first = strategy.distribute(stage.model), history.first_epoch
     counted = stage.training.labels, len(run.info["class_names"])
-    loss = cross_entropy(stage.label_smoothing, class_weights(config.class_weights, *counted))
+    loss = CrossEntropy(stage.label_smoothing, class_weights(config.class_weights, *counted))
     options = {"jit_compile": "auto" if device_summary()["accelerators"] else False}
     model.compile(stage.optimizer, loss, metrics=["accuracy"], auto_scale_loss=False, **options)
-    callbacks = [*strategy.callbacks(stop), *_callbacks(run, stage, classifier, history)]
+    callbacks = [loss, *strategy.callbacks(stop), *_callbacks(run, stage, classifier, history)]
     progress = Progress(TITLES[stage.name], steps, stage.epochs)
     if strategy.is_first:
         callbacks += [*_writers(run, stage, history), progress]

@@ -7,7 +7,6 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -181,24 +180,6 @@ DECIDED = {  # what a training decides by itself, or its state rests on, each ot
         feature_epochs=9, fine_tune_epochs=9, fine_tune_learning_rate=0.1,
     ),
 }  # fmt: skip
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_a_smoothed_loss_is_not_compared_with_that_of_stage_1(tmp_path, smoothing):
-    from foodvision.callbacks import BestModel
-    from foodvision.run import Config
-    from foodvision.training import _callbacks
-
-    run = SimpleNamespace(config=Config(), path=tmp_path, model_path=tmp_path / "model.keras")
-    stage = SimpleNamespace(name="fine_tuning", label_smoothing=smoothing)
-    rows = [{"stage": "feature_extraction", "val_loss": 0.7}]
-    callbacks = _callbacks(run, stage, None, SimpleNamespace(rows=rows))
-    (saved,) = [callback for callback in callbacks if isinstance(callback, BestModel)]
-    assert saved.best == (float("inf") if smoothing else 0.7)
-    rows.append({"stage": "fine_tuning", "val_loss": 1.2})
-    callbacks = _callbacks(run, stage, None, SimpleNamespace(rows=rows))
-    (saved,) = [callback for callback in callbacks if isinstance(callback, BestModel)]
-    assert saved.best == (1.2 if smoothing else 0.7)
 
 
 @pytest.fixture(scope="module")
