@@ -50,6 +50,7 @@ PEAK = {  # teraflops without sparsity, from NVIDIA's data sheets: 16 bit, TF32,
     "H100": (989, 495, 67),
     "H200": (989, 495, 67),
 }
+TIMM = {"EfficientNetB0": "efficientnet_b0", "EfficientNetLite0": "tf_efficientnet_lite0"}
 TOLERANCE = 0.05  # of the loss after 200 steps, between policies
 
 
@@ -130,7 +131,7 @@ def measure(chosen, backbone, size, batch, policy):
     labels = jax.device_put(random.integers(0, CLASSES, batch).astype(np.int32))
     kind, training = jax.devices()[0].device_kind, Training(backbone, size, policy)
     for mode in MODES:
-        row = {"backbone": backbone, "size": size, "batch": batch, "policy": policy, "mode": mode}
+        row = {"backbone": Path(backbone).stem, "size": size, "batch": batch, "policy": policy, "mode": mode}  # fmt: skip
         try:
             begun = time.perf_counter()
             program, state, operations = compiled(training, mode, images, labels)
@@ -171,14 +172,14 @@ def feeding(size, seconds=3.0):
     return found
 
 
-def agreement(steps, size, weights):
+def agreement(steps, size, backbone, weights):
     "The loss of each policy after the same steps on the same drawn photos, all layers training"
-    files, labels = drawn_photos(128, (160, 120))
+    files, labels = drawn_photos(min(128, 8 * steps), (160, 120))
     images = np.stack([decode_image(file, size) for file in files])
     order = np.random.default_rng(0).integers(0, len(images), (steps, 32))
     losses = {}
     for policy in POLICIES:
-        training = Training("EfficientNetLite0", size, policy, weights, rate=2e-4)
+        training = Training(backbone, size, policy, weights, rate=2e-4)
         features = split_model(training.model)[0].predict(images, verbose=0)
         adapt_normalization(training.model, features)
         for layer in flat_layers(training.model):
@@ -202,9 +203,8 @@ def pytorch(chosen, backbone, size, batch, policy):
     import timm
     import torch
 
-    name = {"EfficientNetB0": "efficientnet_b0", "EfficientNetLite0": "tf_efficientnet_lite0"}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = timm.create_model(name[backbone], num_classes=CLASSES).to(
+    model = timm.create_model(TIMM[backbone], num_classes=CLASSES).to(
         device, memory_format=torch.channels_last
     )
     step, optimizer = torch.compile(model.train()), torch.optim.AdamW(model.parameters(), 1e-3)
@@ -249,20 +249,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=8, help="begin nothing new after these")
     parser.add_argument("--seconds", type=float, default=1, help="of each measurement")
+    parser.add_argument("--backbones", nargs="+", default=["EfficientNetB0", "EfficientNetLite0"],
+                        help="names or files; losses are compared with the last")  # fmt: skip
     parser.add_argument("--weights", default="imagenet", help="of the comparison of losses")
     parser.add_argument("--out", default="runs/benchmarks", help="folder to write to")
     parser.add_argument("--quick", action="store_true", help="as little as shows that it works")
     chosen = parser.parse_args()
     end = time.monotonic() + (float("inf") if chosen.quick else 60 * chosen.minutes)
-    grid = [(backbone, size) for size in (224, 128) for backbone in ("EfficientNetB0", "EfficientNetLite0")]  # fmt: skip
+    grid = [(backbone, size) for size in (224, 128) for backbone in chosen.backbones]
     work = [(*pair, batch, policy) for batch in (256, 64, 1024, 32, 512, 128) for pair in grid for policy in POLICIES]  # fmt: skip
     if chosen.quick:
-        chosen.seconds, work = 0.0, [("EfficientNetLite0", 32, 4, policy) for policy in POLICIES]
+        chosen.seconds, work = 0.0, [(chosen.backbones[-1], 32, 4, policy) for policy in POLICIES]
     device = {**device_summary(), "kind": jax.devices()[0].device_kind, "jax": jax.__version__}
     content = {"benchmark": "gpu", "date": time.strftime("%Y-%m-%d %H:%M"), "device": device, "versions": package_versions(),
                "feeding": [feeding(size, 0.2 if chosen.quick else 3) for size in (224, 128)], "rows": [], "left_out": []}  # fmt: skip
     steps, size = (4, 32) if chosen.quick else (200, 128)
-    content["agreement"] = agreement(steps, size, chosen.weights)
+    content["agreement"] = agreement(steps, size, chosen.backbones[-1], chosen.weights)
     try:
         import timm  # noqa: F401
         import torch  # noqa: F401
@@ -277,7 +279,7 @@ def main():
         for row in measure(chosen, *case):
             content["rows"].append(row)
             print(table([row]).splitlines()[-1], flush=True)
-        if has_pytorch:
+        if has_pytorch and case[0] in TIMM:
             content["rows"].append({**dict(zip(("backbone", "size", "batch", "policy"), case)), "mode": "PyTorch, all layers",
                                     "photos_a_second": pytorch(chosen, *case)})  # fmt: skip
         write(chosen, content)

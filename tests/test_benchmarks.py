@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import pytest
 from conftest import BIN, ROOT, run, succeed
@@ -34,6 +35,20 @@ TINY_BACKBONE = (
     "import sys, keras; keras.utils.set_random_seed(0); pixels = keras.Input((32, 32, 3), dtype='uint8');"
     "keras.Model(pixels, keras.layers.Conv2D(4, 3, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))).save(sys.argv[1])"
 )
+
+
+WITHOUT_TENSORFLOW = """
+import runpy, sys
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Finder())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +144,24 @@ def test_a_default_is_decided_on_photos_that_no_round_trains_on(inputs):
         "    assert not {name for one in rounds for name in one.train.names} & set(decided_on.names)\n"
     )
     succeed("python", "-c", code, inputs / "photos", cwd=ROOT / "benchmarks")
+
+
+@pytest.mark.skipif(not find_spec("jax"), reason="JAX comes with the extra `dev`")
+def test_the_gpu_benchmark_runs_on_a_processor_without_tensorflow(inputs):
+    "As on a machine that has JAX alone: importing TensorFlow ends it"
+    words = ["--backbones", inputs / "tiny.keras", "--weights", "none", "--quick"]
+    succeed("python", "-c", WITHOUT_TENSORFLOW, ROOT / "benchmarks/gpu.py", *words, "--out", inputs / "out", cold=True)  # fmt: skip
+    content = json.loads((inputs / "out" / "gpu.json").read_text())
+    policies = {"float32", "float32 as TF32", "mixed_float16", "mixed_bfloat16"}
+    measured = {(row["policy"], row["mode"]) for row in content["rows"]}
+    assert measured == {(policy, mode) for policy in policies for mode in ("inference", "head only", "all layers")}  # fmt: skip
+    assert all(row["photos_a_second"] > 0 and row["gigaflops_a_photo"] > 0 for row in content["rows"])  # fmt: skip
+    losses = [last for _, last in content["agreement"]["losses"].values()]
+    assert len(losses) == 4 and max(losses) - min(losses) < 0.1
+    assert str(inputs) not in json.dumps(content), "a place on one machine"
+    assert content["device"]["kind"] == "cpu" and not content["left_out"]
+    table = (inputs / "out" / "gpu.md").read_text()
+    assert table.count("mixed_float16") == 3 + 1 and "decodes" in table
 
 
 def test_bench_names_what_there_is(offline):
