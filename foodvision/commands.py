@@ -129,7 +129,7 @@ def fail(
         print(f"foodvision: {displayed(message)}", file=sys.stderr, flush=True)
     return code
 
-
+# %% ../nbs/appendix/commands.ipynb #7ae99deb
 def run_command(
     function: Callable,  # The command
     options: dict,  # Its parameters
@@ -185,7 +185,7 @@ def new_run_folder(
     made = f"{shortened(name_of_data, mark='~')}-{time.strftime('%Y%m%d-%H%M%S')}"
     return Path(name or f"runs/{made}")
 
-
+# %% ../nbs/appendix/commands.ipynb #606ca878
 def open_run(
     name: str,  # A run folder, or `food101`
 ) -> Run:
@@ -203,7 +203,7 @@ def say_which_data(
         meant = {"sample": "the drawn sample", PRETRAINED: "the public data set Food101"}[data]
         fail(f"--data {data} is {meant}; the folder here is ./{data}", 0)
 
-
+# %% ../nbs/appendix/commands.ipynb #ddd55c04
 def open_to_answer(
     name: str,  # A run folder, or `food101`
 ) -> Run:

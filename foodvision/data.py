@@ -213,7 +213,7 @@ def _check_names(name, class_names, splits):
         if twice := [n for n, count in Counter(names).items() if count > 1]:
             raise UserError(f"Two {kind} would both be shown as {twice[0]}. Rename one of them.")
 
-
+# %% ../nbs/01_data.ipynb #0d8e0e0e
 def split_validation(
     name: str,  # Name of the data
     class_names: list,  # In the order of their ids

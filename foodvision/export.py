@@ -127,7 +127,7 @@ def write_litert(
     path.write_bytes(_convert_to_int8(converter, photos) if int8 else converter.convert())
     shutil.rmtree(saved)
 
-
+# %% ../nbs/16_export.ipynb #4fe38f67
 def _convert_to_int8(converter, photos) -> bytes:
     "Integer weights and activations in all layers except the head"
     converter.representative_dataset = lambda: ([photo[None]] for photo in photos)

@@ -32,7 +32,7 @@ def _unshare(flags):
     if system.unshare(flags):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
-
+# %% ../nbs/appendix/launching.ipynb #7287e1d3
 def enter_private_network():
     """Move this process, and those it starts from now on, into a network that nobody else can reach.
 
@@ -50,7 +50,7 @@ def enter_private_network():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
 
-
+# %% ../nbs/appendix/launching.ipynb #4aaeba44
 def open_to_others() -> bool:  # True if it cannot be determined
     "Whether this process is on a network besides the loopback, so that others may reach its ports"
     try:

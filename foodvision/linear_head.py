@@ -34,7 +34,7 @@ def head_batch_size(
     "Features per step: about 64 steps per epoch, at least the run's batch size, at most 256"
     return max(batch_size, min(n // 64, 256))
 
-
+# %% ../nbs/appendix/linear_head.ipynb #f6ee1bb6
 def fit_head(
     x: np.ndarray,  # float32 (n, channels), standardized features
     labels: np.ndarray,  # int (n,) class ids

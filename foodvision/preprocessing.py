@@ -95,7 +95,7 @@ def _draft_size(width: int, height: int, size: int | None) -> tuple[int, int]:
         width, height = width // 2, height // 2
     return (width, height) if size is None else (min(width, size), min(height, size))
 
-
+# %% ../nbs/03_preprocessing.ipynb #3deac7a2
 def open_image(
     data: bytes,  # An encoded photo
     size: int | None = None,  # Smallest side needed, in pixels; a JPEG is decoded at a lower scale
@@ -372,7 +372,7 @@ class Augmentation(NamedTuple):
     greyscale: float = 0  # Share of the photos that lose their colour
     erased: float = 0  # Share of the photos of which a square is erased
 
-
+# %% ../nbs/03_preprocessing.ipynb #7870665a
 LIGHT = Augmentation()
 STRONG = Augmentation(0.3, 0.3, rotation=20, shear=0.2, greyscale=0.1, erased=0.5)
 AUGMENTATIONS = {"none": None, "light": LIGHT, "strong": STRONG}

@@ -107,7 +107,7 @@ def _describe_failure(run: Run, error: Exception) -> tuple[str, str]:
     hint = f"Fix that, then carry on with: {resume}"
     return f"{kind}{failure_reason(error)}{file}", hint
 
-
+# %% ../nbs/appendix/resume_checks.ipynb #71f68b77
 @contextmanager
 def explain_failures(
     run: Run,  # That is being trained
