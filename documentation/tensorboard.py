@@ -26,6 +26,8 @@ CONFIG = Config(
     image_size=96,
     feature_epochs=10,
     fine_tune_epochs=3,
+    augmentation="light",
+    label_smoothing=0,
 )
 FLAGS = [
     "--no-sandbox",
