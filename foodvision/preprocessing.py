@@ -275,11 +275,11 @@ def decode_image(
         image = _from_memory(source, name)
     with _pillow_errors(name, "its pixels cannot be converted"):
         turn, image = exif_turn(image), to_rgb(image)
-        if turn is not None and fit != "squash":
-            image, turn = image.transpose(turn), None
+        if turn is not None:
+            image = image.transpose(turn)
         if size is not None:
             image = fit_image(image, size, fit)
-        pixels = np.array(image if turn is None else image.transpose(turn))
+        pixels = np.array(image)
     return pixels
 
 # %% ../nbs/03_preprocessing.ipynb #dbab24e1
