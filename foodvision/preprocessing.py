@@ -242,8 +242,7 @@ def fit_image(
         image = image.crop(place.photo)
     if image.size != (right - left, bottom - top):
         scaled = (right - left, bottom - top)
-        gap = 3.0 if fit == "crop" else 1.0
-        image = image.resize(scaled, Image.Resampling.BICUBIC, reducing_gap=gap)
+        image = image.resize(scaled, Image.Resampling.BICUBIC, reducing_gap=3.0)
     if image.size == (size, size):
         return image
     square = Image.new("RGB", (size, size), _PADDING)

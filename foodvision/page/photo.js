@@ -8,8 +8,7 @@ const LARGEST_PIXELS = Math.floor(2 ** 30 / 12);
 const LARGEST_JPEG = 2 ** 27; // as in foodvision: phones have 108 megapixels
 const PRECISION = 22; // bits behind the point of Pillow's filter weights
 const PADDING = 127; // the grey beside a padded photo
-// Pillow's reducing_gap: means of blocks down to this many times the wanted side, then the filter
-const GAPS = { squash: 1, crop: 3, pad: 1 };
+const GAP = 3; // Pillow's reducing_gap: means of blocks down to this many times the wanted side, then the filter
 
 export class BadPhoto extends Error {}
 
@@ -167,10 +166,10 @@ function filter(image, places, vertical) {
   return { width, height, data, channels: 3 };
 }
 
-// Pillow's resize, bicubic with a reducing_gap
-function resize(source, width, height, gap) {
+// Pillow's resize, bicubic with reducing_gap=3
+function resize(source, width, height) {
   if (source.width === width && source.height === height) return blockMeans(source, 1, 1).data;
-  const across = Math.trunc(source.width / width / gap) || 1, down = Math.trunc(source.height / height / gap) || 1;
+  const across = Math.trunc(source.width / width / GAP) || 1, down = Math.trunc(source.height / height / GAP) || 1;
   let image = blockMeans(source, across, down);
   const [right, bottom] = [source.width / across, source.height / down];
   if (image.width !== width || right !== image.width) image = filter(image, filterWeights(image.width, right, width), false);
@@ -191,7 +190,7 @@ export function square({ bitmap, format }, { side, fit }) {
     if (scale) source = blockMeans(source, scale, scale);
   }
   const { left, top, width, height } = place.square;
-  const scaled = resize(source, width, height, GAPS[fit]);
+  const scaled = resize(source, width, height);
   if (width === side && height === side) return scaled;
   const pixels = new Uint8Array(side * side * 3).fill(PADDING);
   for (let y = 0; y < height; y++) pixels.set(scaled.subarray(y * width * 3, (y + 1) * width * 3), ((top + y) * side + left) * 3);
