@@ -35,6 +35,18 @@ APPENDIX = [
     if page.startswith("appendix/")
 ]
 
+# The beginning of a script that runs as on a machine without TensorFlow
+WITHOUT_TENSORFLOW = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Finder())
+"""
+
 
 def _environment(changes: dict) -> dict:
     "This process' environment with changes, and this environment's programs first on the path"

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
 import pytest
-from conftest import BIN, ROOT, run, succeed
+from conftest import BIN, ROOT, WITHOUT_TENSORFLOW, run, succeed
 
 from foodvision.drawing import draw_dish
 
@@ -35,20 +35,6 @@ TINY_BACKBONE = (
     "import sys, keras; keras.utils.set_random_seed(0); pixels = keras.Input((32, 32, 3), dtype='uint8');"
     "keras.Model(pixels, keras.layers.Conv2D(4, 3, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))).save(sys.argv[1])"
 )
-
-
-WITHOUT_TENSORFLOW = """
-import runpy, sys
-
-class Finder:
-    def find_spec(self, name, path, target=None):
-        if name.split(".")[0] == "tensorflow":
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Finder())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +135,9 @@ def test_a_default_is_decided_on_photos_that_no_round_trains_on(inputs):
 @pytest.mark.skipif(not find_spec("jax"), reason="JAX comes with the extra `dev`")
 def test_the_gpu_benchmark_runs_on_a_processor_without_tensorflow(inputs):
     "As on a machine that has JAX alone: importing TensorFlow ends it"
+    code = "import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     words = ["--backbones", inputs / "tiny.keras", "--weights", "none", "--quick"]
-    succeed("python", "-c", WITHOUT_TENSORFLOW, ROOT / "benchmarks/gpu.py", *words, "--out", inputs / "out", cold=True)  # fmt: skip
+    succeed("python", "-c", WITHOUT_TENSORFLOW + code, ROOT / "benchmarks/gpu.py", *words, "--out", inputs / "out", cold=True)  # fmt: skip
     content = json.loads((inputs / "out" / "gpu.json").read_text())
     policies = {"float32", "float32 as TF32", "mixed_float16", "mixed_bfloat16"}
     measured = {(row["policy"], row["mode"]) for row in content["rows"]}
