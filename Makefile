@@ -57,7 +57,7 @@ kills: .venv/installed-dev  ## kill a training 100 times at random moments, resu
 DATA ?= sample
 PEERS ?=
 benchmarks: .venv/installed-dev  ## measure everything again into benchmarks/results (DATA=photos, PEERS=python with PyTorch; an hour)
-	for name in startup stage1 pipeline memory peers recipe ablation; do \
+	for name in startup stage1 pipeline growth peers recipe ablation; do \
 		options="--data $(DATA) --out benchmarks/results"; \
 		[ $$name = peers ] && [ -n "$(PEERS)" ] && options="$$options --python $(PEERS)"; \
 		.venv/bin/foodvision bench $$name $$options || exit 1; done

@@ -447,17 +447,38 @@ def conditions(content):
                      f"{data['pixels']} pixels (median)")  # fmt: skip
     if "backbone" in settings:
         words.append(f"{settings['backbone']} at {settings['image_size']} pixels")
-    words.append(f"{settings['repeats']} rounds; load of the machine {content['load_before']} before, "
+    rounds = "one round" if settings["repeats"] == 1 else f"{settings['repeats']} rounds"
+    words.append(f"{rounds}; load of the machine {content['load_before']} before, "
                  f"{content['load_after']} after")  # fmt: skip
     if settings.get("quick"):
         words.append("a quick look, whose figures mean nothing")
     return "; ".join(words) + "."
 
 
-def plot(content):
-    "A panel for each table: a bar for the median, a dot for each round"
+def plot_curves(curves):
+    "Accuracy against training time: a line for each tool, a dot for each of its trainings"
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, points in curves.items():
+        own = name == "foodvision"
+        axes.plot(
+            *zip(*points), "o-", label=name, linewidth=3 if own else 1.5, zorder=3 if own else 2
+        )
+    axes.set(xscale="log", xlabel="seconds of training", ylabel="top-1 on the test photos, %")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def plot(content):
+    "Curves if there are any; else a panel for each table: a bar for the median, a dot for each round"
+    from matplotlib.figure import Figure
+
+    if content.get("curves"):
+        return plot_curves(content["curves"])
     tables = content["tables"]
     heights = [1 + 0.42 * len(table["rows"]) for table in tables]
     figure = Figure(figsize=(8, sum(heights)), layout="constrained")

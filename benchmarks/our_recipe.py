@@ -70,6 +70,7 @@ def main():
     parser.add_argument(
         "--fine-tune-epochs", type=int, default=5, help="stage 2; 0 leaves it out (default: 5)"
     )
+    parser.add_argument("--recipe", default="quick", help="what else is set (default: quick)")
     parser.add_argument("--json", default="", help="write the result to this file")
     chosen = parser.parse_args()
     from foodvision.recipes import make_config
@@ -77,9 +78,8 @@ def main():
     data = measure.load(chosen)
     names = "data", "backbone", "weights", "image_size", "feature_epochs", "fine_tune_epochs"
     settings = {name: getattr(chosen, name) for name in names}
-    settings["early_stopping_patience"] = 1000  # as many epochs as asked for
     seed = 42 if chosen.seed < 0 else chosen.seed
-    config = make_config({**settings, "recipe": "quick", "seed": seed})  # what suits a few epochs
+    config = make_config({**settings, "recipe": chosen.recipe, "seed": seed})
     result = train_recipe(data, config)
     for name, stage in result["stages"].items():
         print(f"{name.replace('_', ' ')}: {stage['epochs']} epochs in {stage['seconds']:.1f} s")

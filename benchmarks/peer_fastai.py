@@ -63,8 +63,8 @@ def main():
             )
         )
     with learner.no_bar(), learner.no_logging():
-        learner.fine_tune(chosen.fine_tune_epochs, freeze_epochs=chosen.feature_epochs)
-    epochs = chosen.feature_epochs, chosen.fine_tune_epochs
+        learner.fine_tune(chosen.fine_tune_epochs)  # after one epoch of the head
+    epochs = 1, chosen.fine_tune_epochs
     stages = {stage: {"seconds": seconds, "epochs": count}
               for stage, seconds, count in zip(("feature_extraction", "fine_tuning"), watch.found, epochs) if count}  # fmt: skip
     test = data.test_dl(get_image_files(photos / "test"), with_labels=True)

@@ -1,6 +1,6 @@
-"""A peer: Keras' own `image_dataset_from_directory`, as its guide to transfer learning has it, on the same backbone.
+"""A peer: Keras' own `image_dataset_from_directory`, flips and rotations, as its guide to transfer learning has them, on the same backbone.
 
-It chooses nothing; the test photos are read once, at the end.
+Batch norm stays as it is. It chooses nothing; the test photos are read once, at the end.
 """
 
 import json
@@ -13,6 +13,7 @@ import measure
 def train(folder, backbone, weights, image_size, feature_epochs, fine_tune_epochs):
     "Both stages on `folder`/train, accuracy on `folder`/test"
     import keras
+    import tensorflow as tf
 
     from foodvision.model import build_model, unfreeze
 
@@ -21,7 +22,13 @@ def train(folder, backbone, weights, image_size, feature_epochs, fine_tune_epoch
         folder / part, image_size=(image_size, image_size), batch_size=32, verbose=False, **how
     )
     model = build_model(backbone, len(list((folder / "train").iterdir())), image_size, weights)
-    training, test, stages = read("train", seed=42).prefetch(2), read("test", shuffle=False), {}
+    augment = keras.Sequential([keras.layers.RandomFlip("horizontal"), keras.layers.RandomRotation(0.1)])  # fmt: skip
+    training = (
+        read("train", seed=42)
+        .map(lambda images, labels: (augment(images, training=True), labels), tf.data.AUTOTUNE)
+        .prefetch(2)
+    )
+    test, stages = read("test", shuffle=False), {}
     for name, epochs, learning_rate in (
         ("feature_extraction", feature_epochs, 1e-3),
         ("fine_tuning", fine_tune_epochs, 1e-4),

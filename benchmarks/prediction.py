@@ -2,7 +2,8 @@
 
 `python benchmarks/prediction.py RUN` takes an evaluated run. The files are exported anew, so that what is timed has passed
 the comparison with Keras. One photo: decoded already, warm, the runtimes in turn, many calls a round. A folder: files on
-the disk in, ranked answers out, beside the compiled model on pixels that lie in memory. Accuracy is that of the exported files
+the disk in, ranked answers out, beside the compiled model on pixels that lie in memory. Many photos: the test photos, decoded
+already, as `foodvision evaluate` asks the model about them, beside TensorFlow. Accuracy is that of the exported files
 beside Keras on test photos, as `foodvision export` compares them; no default is decided by it.
 """
 
@@ -152,6 +153,37 @@ def measure_folder(report, chosen, classifier, paths):
     report.target("predict over a folder, as a share of the bare forward pass", share, at_least=0.9)
 
 
+def measure_many(report, chosen, model, split):
+    "All test photos at once: `predict_batches`, its conversion to LiteRT counted, beside TensorFlow, and what differs"
+    import numpy as np
+    from scipy.special import softmax
+
+    from foodvision.pipeline import decode_split
+    from foodvision.predictor import KerasPredictor, predict_batches
+
+    pixels = decode_split(split, model.input_shape[1], progress=False).images
+    answers, tensorflow = {}, KerasPredictor(model)
+    tensorflow.for_many = lambda photos: tensorflow
+    tensorflow(pixels[:32])  # traces it
+
+    def ask(name, make):
+        answers[name] = predict_batches(make(), pixels)[0]
+
+    ways = {"TensorFlow": lambda: tensorflow, "as evaluate does it": lambda: KerasPredictor(model)}
+    turns = {
+        name: lambda name=name, make=make: measure.seconds(ask, name, make)
+        for name, make in ways.items()
+    }
+    title = f"{len(pixels):,} test photos, decoded already"
+    rows = report.table(title, "seconds", measure.in_turn(turns, chosen.repeats), "TensorFlow")
+    one, other = (softmax(answers[name], axis=1) for name in ways)
+    ratio = rows["as evaluate does it"]["times"]["median"]
+    report.target(f"{len(pixels):,} photos, times faster than TensorFlow", ratio, at_least=2)
+    report.target("greatest difference of a probability", float(abs(one - other).max()), at_most=1e-3)  # fmt: skip
+    same = int(np.sum(one.argmax(1) == other.argmax(1)))
+    report.remark(f"The same class first on {same:,} of {len(pixels):,} photos.")
+
+
 def wall_and_cores(function):
     "Seconds that a call takes, and seconds that it keeps cores busy: what neighbours on a busy machine disturb less"
     cores = time.process_time()
@@ -184,6 +216,7 @@ def main():
         photo = classifier_pixels(classifier, paths[0])
         measure_one_photo(report, chosen, exported, classifier.predictor.model, photo)
     measure_folder(report, chosen, classifier, paths)
+    measure_many(report, chosen, classifier.predictor.model, data.test)
     report.write()
 
 

@@ -1,10 +1,14 @@
-"""Start-up and overheads: how soon the commands answer, and what Keras adds to each step of a training.
+"""Start-up and overheads: how soon the commands answer, how soon a training begins, and what Keras adds to each of its steps.
 
-Commands are measured as whole processes. The step is that of stage 1's head, so small that what surrounds it shows. No photo
-is read for it and no accuracy measured.
+Commands are measured as whole processes. A training, of the drawn sample if no other data is given, runs to the end of its first step, once with nothing
+cached and once with what the first has left. The step is that of stage 1's head, so small that what surrounds it shows. No
+accuracy is measured.
 """
 
+import json
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -42,6 +46,74 @@ def measure_processes(report, chosen):
     )
     for name in ("foodvision --help", "foodvision info"):
         report.target(f"{name}: seconds", rows[name]["median"], at_most=1)
+
+
+PARTS = (  # What a training does before its first step: module, function, and what the table calls it
+    ("preparation", "load_photos", "finding the photos (drawing them, if they are not)"),
+    ("preparation", "build_model", "building the model, with its weights"),
+    ("preparation", "decode_to_learn", "decoding"),
+    ("training", "group_look_alikes", "features of the backbone, and groups of photos that look alike"),
+    ("training", "_as_features", "handing out the features"),
+    ("training", "_tune", "tuning the head"),
+)  # fmt: skip
+
+
+def first_step(chosen):
+    "Train until the first step is done and write what each part took; ends the process"
+    import importlib
+
+    start = time.perf_counter()
+    modules = {name: importlib.import_module(f"foodvision.{name}") for name, _, _ in PARTS}
+    spent = {"imports": time.perf_counter() - start}
+
+    def watch(module, name, part):
+        original = getattr(module, name)
+
+        def timed(*arguments, **options):
+            begun = time.perf_counter()
+            result = original(*arguments, **options)
+            spent[part] = spent.get(part, 0) + time.perf_counter() - begun
+            return result
+
+        setattr(module, name, timed)
+
+    for module, name, part in PARTS:
+        watch(modules[module], name, part)
+    import keras
+
+    from foodvision.recipes import make_config
+
+    class First(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            everything = time.perf_counter() - start
+            spent["the rest: compiling and the step itself"] = everything - sum(spent.values())
+            Path(chosen.json).write_text(json.dumps({**spent, "all": everything}))
+            os._exit(0)
+
+    names = "data", "backbone", "weights", "image_size"
+    settings = {name: getattr(chosen, name) for name in names}
+    config = make_config({**settings, "recipe": "quick"})
+    with tempfile.TemporaryDirectory() as folder:
+        modules["training"].train(config, Path(folder) / "run", callbacks=[First()])
+
+
+def measure_first_step(report, chosen):
+    "From the call of a training to the end of its first step, part by part"
+    words = ["--first-step", "--data", chosen.data]
+    words += ["--backbone", chosen.backbone, "--weights", chosen.weights]
+    command = measure.python_files("startup.py", *words, "--image-size", chosen.image_size)
+    seconds = {}
+    for _ in range(chosen.repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            places = {"XDG_CACHE_HOME": folder, "TMPDIR": folder}
+            cold, warm = (measure.process(command, **places) for _ in range(2))
+        for part, value in cold["result"].items():
+            seconds.setdefault(part, []).append(value)
+        seconds.setdefault("all, with everything cached", []).append(warm["result"]["all"])
+    title = "From the call of a training to the end of its first step"
+    rows = report.table(title, "seconds", seconds, "all")
+    for name, what in (("all", "nothing"), ("all, with everything cached", "everything")):
+        report.target(f"first step, {what} cached: seconds", rows[name]["median"], at_most=12)
 
 
 def head_model(steps_per_execution=1, classes=101):
@@ -134,17 +206,18 @@ def measure_steps(report, chosen):
 
 
 def main():
-    chosen = measure.options(__doc__.splitlines()[0], repeats=7).parse_args()
+    parser = measure.options(__doc__.splitlines()[0], repeats=7)
+    parser.add_argument("--first-step", action="store_true", help="for this script itself")
+    parser.add_argument("--json", default="", help="for this script itself")
+    chosen = parser.parse_args()
+    if chosen.first_step:
+        return first_step(chosen)
     if chosen.quick:
         chosen.repeats = 1
-    del (
-        chosen.data,
-        chosen.backbone,
-        chosen.weights,
-        chosen.image_size,
-    )  # nothing here depends on them
+    del chosen.first_step
     report = measure.Report("startup", "Start-up and overheads", chosen)
     measure_processes(report, chosen)
+    measure_first_step(report, chosen)
     measure_steps(report, chosen)
     report.write()
 

@@ -129,7 +129,7 @@ def read_tensorboard(
 
 # %% ../nbs/08_callbacks.ipynb #c5a214ef
 class BestModel(keras.callbacks.Callback):
-    "Keep the classifier with the lowest validation loss in a file, and load it when the stage ends"
+    "Keep the classifier with the lowest validation loss, or that of a last epoch, in a file, and load it when the stage ends"
 
     saved_attributes = ("best",)
 
@@ -138,17 +138,20 @@ class BestModel(keras.callbacks.Callback):
         path: str | Path,  # The `.keras` file to write
         classifier: keras.Model,  # The model to save and restore; it shares its layers with the one that trains
         best: float = math.inf,  # The lowest validation loss of the stages before
+        last: int | None = None,  # An epoch, counted from 0, to keep whatever its loss
+        floor: float = 0.0,  # The validation accuracy that it needs for that
     ):
         super().__init__()
         self.path, self.classifier, self.best = Path(path), classifier, best
-        self.newest_is_best = False
+        self.last, self.floor, self.newest_is_best = last, floor, False
 
     def write(self):
         "Save the model as it is now"
         save_model(self.classifier, self.path)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.newest_is_best = logs["val_loss"] < self.best
+        ends = epoch == self.last and logs["val_accuracy"] >= self.floor
+        self.newest_is_best = ends or logs["val_loss"] < self.best
         if self.newest_is_best:
             self.best = float(logs["val_loss"])
             self.write()

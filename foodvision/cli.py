@@ -380,11 +380,11 @@ def _print_audit(facts, folder):
     print(f"Train without them: foodvision train --drop-label-issues {folder / 'audit.csv'}")
 
 # %% ../nbs/18_cli.ipynb #98136a62
-_BENCHMARKS = "stage1 pipeline startup memory peers recipe audit ablation fit look_alikes web feeding prediction tutorial"
+_BENCHMARKS = "stage1 pipeline startup growth peers recipe audit ablation fit look_alikes epochs web feeding prediction tutorial"
 
 
 def bench(
-    name: str,  # stage1, pipeline, startup, memory, peers, recipe, audit, ablation, fit, look_alikes, web, feeding, prediction, tutorial
+    name: str,  # stage1, pipeline, startup, growth, peers, recipe, audit, ablation, fit, look_alikes, epochs, web, feeding, prediction, tutorial
     options: tuple[
         str, ...
     ],  # Options of the benchmark; `foodvision bench pipeline --help` lists them

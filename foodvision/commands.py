@@ -28,7 +28,6 @@ from .files import cache_folder, is_writable
 from .names import displayed, shortened
 from .recipes import make_config
 from .run import PRETRAINED, Config, Run, require_model
-from .run_folder import model_epoch
 from .system import suppress_output
 
 # %% ../nbs/appendix/commands.ipynb #a7c0e201
@@ -238,10 +237,8 @@ def describe_training(
     "The training of a run: stages, validation accuracy, and test accuracy if it was recorded"
     seconds, measured = run.info.get("seconds", {}), run.info.get("measured")
     stages = [f"{stage.replace('_', ' ')} {value:.0f} s" for stage, value in seconds.items()]
-    best = model_epoch(run.history)
-    accuracy = (
-        f"accuracy {best['val_accuracy']:.1%} at the best epoch, {best['place']}" if best else ""
-    )
+    kept = run.model_epoch
+    accuracy = f"accuracy {kept['val_accuracy']:.1%}, {kept['place']}" if kept else ""
     shown = {
         "training": ", ".join(stages) or "not finished",
         "validation": accuracy or "no finished epoch",

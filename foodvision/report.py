@@ -51,7 +51,6 @@ from .names import displayed
 from .pictures import Plot, photo_items, report_plots
 from .predictor import Predictor, load_predictor
 from .run import Run, require_model
-from .run_folder import model_epoch
 from .run_photos import is_own, load_own, load_to_measure, predict_part
 from .seen_photos import measure_seen, seen_items
 from .system import package_versions
@@ -173,7 +172,7 @@ def describe_run(
         "seconds": run.info.get("seconds", {}),
         **{name: run.info.get(name) for name in ("created", "parameters", "device", "policy")},
         "bad_images_in_training": run.info.get("data", {}).get("bad_images", []),
-        "model_epoch": model_epoch(run.history).get("place"),
+        "model_epoch": run.model_epoch.get("place"),
     }
 
 
@@ -212,7 +211,7 @@ def report_pages(
     lead = f"{percent(top_1['value'])} top-1 on {facts['photos']:,} {data['split']} photos of {data['class_count']} classes; "
     place = facts["model_epoch"]
     lead += f"{size_sentence(data)}."
-    lead += f" The model is that of {place}, the best on validation." if place else ""
+    lead += f" The model is that of {place}." if place else ""
     values: dict = {"title": f"Report of {facts['run']}", "lead": lead}
     values |= {"facts": facts, "plots": plots, "photos": photos, "published": PUBLISHED}
     weights = Path(facts["config"]["weights"]).name

@@ -17,7 +17,14 @@ from typing import Literal
 from .errors import UserError, check_value
 from .files import is_unfinished, read_json, require_utf8, write_json
 from .names import shortened, some_of
-from .run_folder import Epoch, RunRecord, check_metadata, is_run, remove_own_files
+from foodvision.run_folder import (
+    Epoch,
+    RunRecord,
+    check_metadata,
+    is_run,
+    model_epoch,
+    remove_own_files,
+)
 from .system import package_versions
 
 # %% ../nbs/00_run.ipynb #3b79e612
@@ -85,7 +92,7 @@ class Config(CheckedSettings):
     augmentation: Strength = "strong"  # Stage 2: `none`, `strong`, or `light` for a few epochs
     label_smoothing: float = 0.1  # Stage 2: share of each label spread evenly over all classes
     class_weights: ClassWeights = "none"  # `balanced`: all classes count the same in the loss
-    early_stopping_patience: int = 20  # Epochs without a lower validation loss before a stage stops
+    early_stopping_patience: int = 20  # `plateau`: epochs without a lower loss before a stage stops
     reduce_patience: int = 2  # `plateau`: epochs without a lower loss before the rate falls
     reduce_factor: float = 0.2  # `plateau`: what the learning rate is multiplied by when it falls
     on_bad_image: Literal["fail", "skip"] = "fail"  # `skip` leaves an unreadable photo out
@@ -297,3 +304,9 @@ class Run(_Recorded):
         "Class names in the order of their ids"
         require_metadata(self, "class_names")
         return list(self.info["class_names"])
+
+    @property
+    def model_epoch(self) -> dict:
+        "The row of the history whose model the run keeps, and its `place` in words"
+        ends = self.config.schedule == "cosine"
+        return model_epoch(self.history, self.config.fine_tune_epochs if ends else 0)

@@ -123,12 +123,20 @@ class Epoch(TypedDict):
 # %% ../nbs/appendix/run_folder.ipynb #a8b2f002
 def model_epoch(
     rows: list[dict],  # The history of a run
+    planned: int = 0,  # Epochs of stage 2 if its schedule ends with the last of them, else 0
 ) -> dict:  # A row, with its `place` in words; empty before the first epoch with a finite loss
     "The epoch whose model a run keeps"
     finite = [row for row in rows if math.isfinite(row["val_loss"])]
-    best = min(finite, key=lambda row: row["val_loss"], default={})
-    if not best:
+    lowest = lambda rows: min(rows, key=lambda row: row["val_loss"], default={})
+    head, tuned = (
+        [row for row in finite if row["stage"] == stage]
+        for stage in ("feature_extraction", "fine_tuning")
+    )
+    if not (best := lowest(finite)):
         return {}
+    if planned and len(tuned) == planned:
+        better = tuned[-1]["val_accuracy"] >= lowest(head).get("val_accuracy", 0)
+        best = tuned[-1] if better else best
     stage = [row for row in rows if row["stage"] == best["stage"]]
     number = 1 + (best["stage"] == "fine_tuning")
     place = f"stage {number}, epoch {stage.index(best) + 1} of {len(stage)}"

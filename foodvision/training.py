@@ -59,6 +59,7 @@ from .resume import Checkpoint, GracefulShutdown, Resumable, StageEpochs
 from .resume import load_checkpoint, remove_checkpoints
 from .resume_checks import check_unchanged, explain_failures, locate, open_to_resume
 from .run import OWN_TABLE, Config, Run, check_free
+from .run_folder import model_epoch
 from .system import lock
 from .tables import save_frame
 from .preprocessing import AUGMENTATIONS, Augmentation
@@ -131,17 +132,19 @@ class Stage:
 def _callbacks(run: Run, stage: Stage, classifier: keras.Model, history: EpochHistory) -> list:
     "The callbacks of one stage, in every process"
     config, watch = run.config, {"monitor": "val_loss", "mode": "min"}
-    best = min((row["val_loss"] for row in history.rows), default=float("inf"))
-    saved = BestModel(run.model_path, classifier, best)
-    if stage.name == "feature_extraction":
-        head = run.path / "checkpoint" / "best_head.npz"
-        saved = BestHead(run.model_path, classifier, best, head)
     callbacks: list = [history, StopOnBadLoss()]
     if config.schedule == "plateau":
         plateau: dict = {"factor": config.reduce_factor, "patience": config.reduce_patience}
-        callbacks.append(keras.callbacks.ReduceLROnPlateau(**plateau, **watch))
-    stopping = keras.callbacks.EarlyStopping(patience=config.early_stopping_patience, **watch)
-    return [*callbacks, stopping, saved]
+        stopping = keras.callbacks.EarlyStopping(patience=config.early_stopping_patience, **watch)
+        callbacks += [keras.callbacks.ReduceLROnPlateau(**plateau, **watch), stopping]
+    if stage.name == "feature_extraction":
+        head = run.path / "checkpoint" / "best_head.npz"
+        return [*callbacks, BestHead(run.model_path, classifier, float("inf"), head)]
+    before = model_epoch(history.rows)
+    last = history.first_epoch + stage.epochs - 1 if config.schedule == "cosine" else None
+    floor = before.get("val_accuracy", 0.0)
+    saved = BestModel(run.model_path, classifier, before.get("val_loss", float("inf")), last, floor)
+    return [*callbacks, saved]
 
 
 def _writers(run: Run, stage: Stage, history: EpochHistory) -> list:

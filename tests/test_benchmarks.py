@@ -15,13 +15,14 @@ NAMES = [
     "stage1",
     "pipeline",
     "startup",
-    "memory",
+    "growth",
     "peers",
     "recipe",
     "ablation",
     "audit",
     "fit",
     "look_alikes",
+    "epochs",
     "feeding",
     "prediction",
 ]
@@ -30,6 +31,7 @@ DECIDING = {
     "audit": 12,
     "fit": 20,
     "look_alikes": 12,
+    "epochs": 11,
 }  # a default is decided by these; training photos left
 TINY_BACKBONE = (
     "import sys, keras; keras.utils.set_random_seed(0); pixels = keras.Input((32, 32, 3), dtype='uint8');"
