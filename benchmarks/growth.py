@@ -90,7 +90,7 @@ def make_links(folder, count, classes=10):
 
 def measure_work(chosen, places):
     "Answers of the processes that do each kind of work in each of the folders, by round"
-    kinds = list(WORK)[: 3 if chosen.quick else None]
+    kinds = list(WORK)[: 2 if chosen.quick else None]
     runs = {
         (kind, key): measure.python_files("growth.py", "--work", kind, "--folder", place)
         for kind in kinds
