@@ -14,7 +14,7 @@ from foodvision.errors import UserError
 from foodvision.run import Config
 
 SETTINGS = ["--data", "sample", "--weights", "none", "--image-size", "32", "--feature-epochs", "2", "--fine-tune-epochs", "2000",
-            "--early-stopping-patience", "2000", "--no-evaluate"]  # fmt: skip
+            "--no-evaluate"]  # fmt: skip
 
 # TensorFlow is imported once and used only after the fork, so each process has a TensorFlow of its own.
 FOUR_PROCESSES = """

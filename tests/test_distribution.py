@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"
 )  # of Keras
 SETTINGS = ["--image-size", "32", "--batch-size", "6", "--feature-epochs", "2", "--fine-tune-epochs", "12",
-            "--early-stopping-patience", "100", "--fine-tune-learning-rate", "3e-3", "--dropout", "0.3", "--no-tune-head",
+            "--fine-tune-learning-rate", "3e-3", "--dropout", "0.3", "--no-tune-head",
             "--checkpoint-steps", "1", "--validation-fraction", "0.375", "--class-weights", "balanced"]  # fmt: skip
 TWO_PROCESSORS = (
     "import sys, tensorflow as tf; [cpu, *_] = tf.config.list_physical_devices('CPU');"

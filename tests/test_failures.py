@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:overflow encountered in cast"),  # meant
 ]
 SETTINGS = ["--weights", "none", "--image-size", "32", "--batch-size", "4", "--feature-epochs", "2",
-            "--fine-tune-epochs", "2", "--early-stopping-patience", "1000", "--reduce-patience", "1000",
+            "--fine-tune-epochs", "2",
             "--no-deterministic"]  # fmt: skip
 
 

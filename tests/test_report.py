@@ -47,7 +47,7 @@ def stopped(home):
     from foodvision.training import train
 
     config = Config(data=str(home / "photos"), backbone=str(home / "tiny.keras"), image_size=48, feature_epochs=1, batch_size=8,
-                    tune_head=False, fine_tune_epochs=15, fine_tune_learning_rate=3e-3, early_stopping_patience=100,
+                    tune_head=False, fine_tune_epochs=15, fine_tune_learning_rate=3e-3,
                     group_look_alikes=False)  # random features do not know what looks alike  # fmt: skip
 
     def on_epoch_end(self, epoch, logs=None, keep=callbacks.BestModel.on_epoch_end):

@@ -14,7 +14,7 @@ from conftest import start as start_process
 
 KILLS = int(os.environ.get("FOODVISION_KILLS", 10))  # `make kills` asks for 100
 SETTINGS = ["--weights", "none", "--image-size", "32", "--feature-epochs", "4", "--fine-tune-epochs", "8",
-            "--early-stopping-patience", "100", "--reduce-patience", "1", "--fine-tune-learning-rate", "3e-3",
+            "--fine-tune-learning-rate", "3e-3",
             "--head-learning-rate", "0.05", "--dropout", "0.1", "--checkpoint-steps", "1"]  # fmt: skip
 
 
