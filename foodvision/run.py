@@ -262,6 +262,12 @@ class _Recorded(RunFolder):
             found["data"] = str(folder)
         return replace(config, **found)
 
+    @property
+    def model_epoch(self) -> dict:
+        "The row of the history whose model the run keeps, and its `place` in words"
+        ends = self.config.schedule == "cosine"
+        return model_epoch(self.history, self.config.fine_tune_epochs if ends else 0)
+
 # %% ../nbs/00_run.ipynb #eb6297b9
 @dataclass(eq=False)
 class Run(_Recorded):
@@ -304,9 +310,3 @@ class Run(_Recorded):
         "Class names in the order of their ids"
         require_metadata(self, "class_names")
         return list(self.info["class_names"])
-
-    @property
-    def model_epoch(self) -> dict:
-        "The row of the history whose model the run keeps, and its `place` in words"
-        ends = self.config.schedule == "cosine"
-        return model_epoch(self.history, self.config.fine_tune_epochs if ends else 0)
