@@ -101,7 +101,7 @@ def main():
         name: [100 * rows[i]["reached"] for rows, i in zip(rounds, places)]
         for name, places in kept.items()
     }
-    title = f"Top-1 on {len(apart):,} held-out photos"
+    title = f"Top-1 on {len(apart):,} validation photos that choose nothing"
     report.table(title, "%", reached, "the last", better="more")
     for name, places in kept.items():
         of = ", ".join(f"{place + 1} of {len(rows)}" for rows, place in zip(rounds, places))

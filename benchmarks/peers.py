@@ -51,9 +51,13 @@ def measure_all(chosen, data):
     with tempfile.TemporaryDirectory() as folder:
         tools = commands(chosen, lay_out(data, Path(folder) / "photos"))
         caches = iter(range(10**6))
-        train = lambda command: measure.process(command, XDG_CACHE_HOME=f"{folder}/{next(caches)}")
+
+        def train(command, epochs):
+            cache = {"XDG_CACHE_HOME": f"{folder}/{next(caches)}"}
+            return measure.process(command(epochs), **cache)["result"]
+
         alternatives = {
-            (name, epochs): lambda command=command(epochs): train(command)["result"]
+            (name, epochs): lambda command=command, epochs=epochs: train(command, epochs)
             for epochs in chosen.epochs
             for name, command in tools.items()
         }
@@ -82,7 +86,7 @@ def write(report, measured):
     photos = report.content["data"]["test"]
     report.table(f"Top-1 on {photos:,} test photos", "%", accuracy, baseline, better="more")
     curves = {}
-    for (name, epochs), found in measured.items():
+    for name, epochs in measured:
         middle = [statistics.median(v[label(name, epochs)]) for v in (seconds, accuracy)]
         curves.setdefault(name, []).append(middle)
     report.content["curves"] = curves

@@ -384,7 +384,7 @@ _BENCHMARKS = "stage1 pipeline startup growth peers recipe audit ablation fit lo
 
 
 def bench(
-    name: str,  # stage1|pipeline|startup|growth|peers|recipe|audit|ablation|fit|look_alikes|epochs|web|feeding|prediction|tutorial
+    name: str,  # One of stage1 pipeline startup growth peers recipe audit ablation fit look_alikes epochs web feeding prediction tutorial
     options: tuple[
         str, ...
     ],  # Options of the benchmark; `foodvision bench pipeline --help` lists them
