@@ -2,7 +2,7 @@
 
 Each tool trains for several numbers of epochs, each time in a process of its own with nothing cached, and in the way that its
 own guide or default shows: PyTorch with timm's augmentation, label smoothing and cosine schedule; fastai's `fine_tune`; Keras'
-guide to transfer learning; the tutorial's recipe; and this package's `quick` for the fewest epochs, `standard` for more. The time
+guide to transfer learning; the tutorial's recipe; and this package's `quick` for one or two epochs, `standard` for more. The time
 is that of training: decoding, stage 1 and stage 2, without imports and without the final measurement. PyTorch and fastai run in
 an environment of their own (requirements.txt); without --python they are left out. The test photos say how good each is in the
 end, and no default is decided by that.
@@ -36,7 +36,7 @@ def commands(chosen, photos):
     other = lambda name: (
         lambda epochs: [chosen.python, measure.HERE / name, *words(epochs), "--json", "{json}"]
     )
-    recipe = lambda epochs: "quick" if epochs == min(chosen.epochs) else "standard"
+    recipe = lambda epochs: "quick" if epochs <= 2 else "standard"
     tools = {TUTORIAL: script("tutorial.py"), "Keras' guide": script("peer_keras.py")}
     if chosen.python:
         tools[TIMM] = other("peer_pytorch.py")

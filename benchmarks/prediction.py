@@ -153,7 +153,7 @@ def measure_folder(report, chosen, classifier, paths):
     report.target("predict over a folder, as a share of the bare forward pass", share, at_least=0.9)
 
 
-def measure_many(report, chosen, model, split):
+def measure_many(report, chosen, predictor, split):
     "All test photos at once: `predict_batches`, its conversion to LiteRT counted, beside TensorFlow, and what differs"
     import numpy as np
     from scipy.special import softmax
@@ -161,7 +161,8 @@ def measure_many(report, chosen, model, split):
     from foodvision.pipeline import decode_split
     from foodvision.predictor import KerasPredictor, predict_batches
 
-    pixels = decode_split(split, model.input_shape[1], progress=False).images
+    model, size = predictor.model, predictor.image_size
+    pixels = decode_split(split, size, progress=False, fit=predictor.fit).images
     answers, tensorflow = {}, KerasPredictor(model)
     tensorflow.for_many = lambda photos: tensorflow
     tensorflow(pixels[:32])  # traces it
@@ -216,7 +217,7 @@ def main():
         photo = classifier_pixels(classifier, paths[0])
         measure_one_photo(report, chosen, exported, classifier.predictor.model, photo)
     measure_folder(report, chosen, classifier, paths)
-    measure_many(report, chosen, classifier.predictor.model, data.test)
+    measure_many(report, chosen, classifier.predictor, data.test)
     report.write()
 
 
