@@ -1,8 +1,8 @@
 """Growth: time and memory for more and more photos, and for more and more classes. Each number is of a process of its own.
 
 Many photos are few: each of a hundred drawn ones has hundreds of names, as hard links in a temporary folder. Memory is the peak
-of the process, time that of the work alone, without imports. What starts once (processes, the compilation of a step) is in it,
-so the time of each further photo is what is compared. No accuracy is measured.
+of the process, time that of the work alone, without imports. What starts once (threads, tracing a function) is in it, so what
+is compared is the time of each further photo; batches are made for as many photos in all folders. No accuracy is measured.
 """
 
 import json
@@ -21,13 +21,13 @@ WORK = {
     "load": "`load_data`, which walks the folders, and the fingerprint",
     "check": "`check_data` on every photo",
     "decode": "`decode_split` with `cache_gigabytes=0`: pixels of 64 x 64 go to a file",
-    "batches": "one epoch of augmented batches of what *decode* made (in memory: *decode* too)",
+    "batches": "as many augmented batches as fill the longest epoch, of what *decode* made (in memory: *decode* too)",
 }
 SIZE = 64
 
 
-def work(kind, folder):
-    "The work that a process does to be measured, and the seconds that it took"
+def work(kind, folder, most):
+    "The work that a process does to be measured, the photos that passed, and the seconds that it took"
     import foodvision.check
     import foodvision.food101
 
@@ -37,7 +37,8 @@ def work(kind, folder):
         import foodvision.pipeline as pipeline  # and TensorFlow with it
     start = time.perf_counter()
     data = foodvision.food101.load_data(folder)
-    result = {"photos": sum(map(len, data.splits.values())), "fingerprint": data.fingerprint()}
+    photos = sum(map(len, data.splits.values()))
+    result = {"photos": photos, "fingerprint": data.fingerprint(), "passed": photos}
     start = start if kind == "load" else time.perf_counter()
     if kind == "check":
         result["findings"] = len(foodvision.check.check_data(data, progress=False))
@@ -46,8 +47,9 @@ def work(kind, folder):
         start = start if kind == "decode" else time.perf_counter()
     if kind == "batches":
         batches = pipeline.training_batches(decoded, 32, 42, SIZE * 8 // 9)
-        for _ in zip(range(pipeline.steps_per_epoch(len(decoded), 32)), batches):
+        for _ in zip(range(most // 32), batches):
             pass
+        result["passed"] = most // 32 * 32
     return {**result, "seconds": time.perf_counter() - start}
 
 
@@ -92,7 +94,9 @@ def measure_work(chosen, places):
     "Answers of the processes that do each kind of work in each of the folders, by round"
     kinds = list(WORK)[: 2 if chosen.quick else None]
     runs = {
-        (kind, key): measure.python_files("growth.py", "--work", kind, "--folder", place)
+        (kind, key): measure.python_files(
+            "growth.py", "--work", kind, "--folder", place, "--photos", chosen.photos
+        )
         for kind in kinds
         for key, place in places.items()
         if kind != "import" or key == min(places)
@@ -100,6 +104,11 @@ def measure_work(chosen, places):
     start = lambda words: measure.process(words, XDG_CACHE_HOME=str(places[min(places)].parent))
     turns = {key: lambda words=words: start(words) for key, words in runs.items()}
     return measure.in_turn(turns, chosen.repeats)
+
+
+def milliseconds(answer):
+    "For each photo that passed"
+    return 1000 * answer["result"]["seconds"] / answer["result"]["passed"]
 
 
 def own_megabytes(answer):
@@ -116,18 +125,19 @@ def measure_growth(report, chosen, counts):
     for (kind, count), found in measured.items():
         name = "modules alone" if kind == "import" else f"{kind}, {count:,} photos"
         peaks[name] = [own_megabytes(one) for one in found]
-        seconds = [one["result"]["seconds"] for one in found]
-        least[kind, count] = min(peaks[name]), min(seconds)
+        least[kind, count] = min(peaks[name]), min(one["result"]["seconds"] for one in found)
         if kind != "import":
-            times[name] = [1000 * value / count for value in seconds]
+            times[name] = [milliseconds(one) for one in found]
     report.table("Peak of the memory that is the process's own", "MB", peaks, "modules alone")
     report.table("Time, for each photo", "milliseconds a photo", times, next(iter(times)))
     for kind in dict.fromkeys(kind for kind, _ in least if kind != "import"):
         (low, early), (_, middle), (high, late) = (least[kind, count] for count in counts)
         each = (high - low) * 1e6 / (counts[2] - counts[0])
         report.target(f"{kind}: bytes of memory for each further photo", max(each, 0), at_most=1000)
-        slopes = (middle - early) / (counts[1] - counts[0]), (late - middle) / (counts[2] - counts[1])  # fmt: skip
         what = f"{kind}: time of a further photo after {counts[1]:,}, in that of one before"
+        slopes = (middle - early) / (counts[1] - counts[0]), (late - middle) / (counts[2] - counts[1])  # fmt: skip
+        if kind == "batches":  # of the same number of photos in all
+            what, slopes = f"batches: time with {counts[2]:,} photos, in that with {counts[0]:,}", (early, late)  # fmt: skip
         report.target(what, slopes[1] / max(slopes[0], 1e-9), at_most=1.1)
         report.remark(f"*{kind}*: {WORK[kind]}.")
 
@@ -140,10 +150,7 @@ def measure_classes(report, chosen, count, classes):
     found = {key: answers for key, answers in measured.items() if key[0] != "import"}
     label = lambda key: f"{key[0]}, {key[1]:,} classes"
     peaks = {label(key): [own_megabytes(one) for one in answers] for key, answers in found.items()}
-    times = {
-        label(key): [1000 * one["result"]["seconds"] / count for one in answers]
-        for key, answers in found.items()
-    }
+    times = {label(key): [milliseconds(one) for one in answers] for key, answers in found.items()}
     title = f"{count:,} photos in more and more classes: {{}}"
     for name, unit, values in (("memory", "MB", peaks), ("time", "milliseconds a photo", times)):
         report.table(title.format(name), unit, values, next(iter(values)))
@@ -175,13 +182,13 @@ def main():
     if chosen.work:
         peak = Peak()
         peak.start()
-        result = work(chosen.work, chosen.folder)
+        result = work(chosen.work, chosen.folder, chosen.photos)
         time.sleep(0.05)
         Path(chosen.json).write_text(json.dumps({**result, "own_megabytes": peak.megabytes}))
         return
     counts = [chosen.photos // 100, chosen.photos // 10, chosen.photos]
     if chosen.quick:
-        chosen.repeats, counts = 1, [200, 400, 800]
+        chosen.repeats, chosen.photos, counts = 1, 800, [200, 400, 800]
     report = measure.Report("growth", "More photos, more classes", chosen)
     measure_growth(report, chosen, counts)
     measure_classes(report, chosen, counts[1], [4, 8] if chosen.quick else [10, 100, 1000])

@@ -2,6 +2,7 @@
 
 All layers train from the first step: RandAugment, random erasing and crops from `timm.data.create_transform`, label smoothing,
 drop path, AdamW, and a cosine schedule with a warm-up. Memory is laid out as `channels_last`, which is the fastest on a CPU.
+The learning rate was the best of 2e-4, 5e-4, 1e-3 and 2e-3 on validation photos of 20 dishes, with 10 epochs.
 Run by `peers.py` with the Python of an environment that holds requirements.txt. The test photos are read once, at the end.
 """
 
@@ -88,7 +89,7 @@ def options(description):
 
 def main():
     parser = options(__doc__)
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     chosen = parser.parse_args()
     torch.manual_seed(42)
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -9,15 +9,14 @@ __all__ = ['KINDS', 'Finding', 'is_truncated', 'examine_photo', 'check_data', 's
 import hashlib
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 
-from fastcore.basics import num_cpus
 import numpy as np
 from tqdm.auto import tqdm
 
-from .data import PhotoData, Split
+from .data import PhotoData, Split, in_blocks
 from .errors import UserError
 from .files import atomic_write, write_csv
 from .formats import SUFFIXES, open_header, photo_format
@@ -94,9 +93,6 @@ def examine_photo(
     return found
 
 # %% ../nbs/appendix/check.ipynb #fe1c0355
-_BLOCK = 32  # photos that a thread gets at once
-
-
 def _examine_block(split: Split, block: range) -> list[tuple[bytes | None, list]]:
     "For each photo its checksum (None if it cannot be decoded) and what is wrong with it"
     rows: list[tuple[bytes | None, list]] = []
@@ -115,19 +111,13 @@ def _examine_block(split: Split, block: range) -> list[tuple[bytes | None, list]
 # %% ../nbs/appendix/check.ipynb #654374ee
 def _examine_all(data: PhotoData, progress: bool) -> dict:
     "The rows of each split, in its order"
-    threads = ThreadPoolExecutor(num_cpus())
     rows: dict[str, list] = {part: [] for part in data.splits}
     total, hidden = sum(map(len, data.splits.values())), None if progress else True
-    try:
-        with tqdm(total=total, desc="Checking", unit="photo", disable=hidden) as bar:
-            for part, split in data.splits.items():
-                starts = range(0, len(split), _BLOCK)
-                blocks = [range(start, min(start + _BLOCK, len(split))) for start in starts]
-                for done in threads.map(_examine_block, [split] * len(blocks), blocks):
-                    rows[part] += done
-                    bar.update(len(done))
-    finally:
-        threads.shutdown(cancel_futures=True)  # Ctrl-C need not wait for the rest
+    with tqdm(total=total, desc="Checking", unit="photo", disable=hidden) as bar:
+        for part, split in data.splits.items():
+            for done in in_blocks(partial(_examine_block, split), len(split)):
+                rows[part] += done
+                bar.update(len(done))
     return rows
 
 # %% ../nbs/appendix/check.ipynb #f4704012

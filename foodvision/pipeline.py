@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from fastcore.basics import num_cpus
-from tqdm.contrib.concurrent import thread_map
+from tqdm.auto import tqdm
 
-from .data import Split
+from .data import Split, in_blocks
 from foodvision.preprocessing import (
     Augmentation,
     BadImage,
@@ -139,16 +139,20 @@ def decode_split(
     images = _in_memory(shape) if math.prod(shape) <= cache_gigabytes * 1e9 else _on_disk(shape)
     bad = {}
 
-    def decode(index):
-        try:
-            images[index] = decode_photo(split, index, size, fit)
-        except BadImage as error:
-            if on_bad_image == "fail":
-                raise
-            bad[index] = error
+    def decode(block):
+        for index in block:
+            try:
+                images[index] = decode_photo(split, index, size, fit)
+            except BadImage as error:
+                if on_bad_image == "fail":
+                    raise
+                bad[index] = error
+        return len(block)
 
-    bar = {"desc": "Decoding", "unit": "photo", "disable": None if progress else True}
-    thread_map(decode, range(len(split)), max_workers=num_cpus(), **bar)
+    hidden = None if progress else True
+    with tqdm(total=len(split), desc="Decoding", unit="photo", disable=hidden) as bar:
+        for done in in_blocks(decode, len(split)):
+            bar.update(done)
     return _without(bad, split, size, images, fit)
 
 # %% ../nbs/04_pipeline.ipynb #4fe3df51
