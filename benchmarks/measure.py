@@ -467,6 +467,11 @@ def plot_curves(curves):
             *zip(*points), "o-", label=name, linewidth=3 if own else 1.5, zorder=3 if own else 2
         )
     axes.set(xscale="log", xlabel="seconds of training", ylabel="top-1 on the test photos, %")
+    low, high = axes.get_xlim()
+    round_numbers = (factor * 10**power for power in range(6) for factor in (1, 2, 5))
+    axes.set_xticks([number for number in round_numbers if low <= number <= high])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.grid(alpha=0.3, which="both")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

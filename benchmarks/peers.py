@@ -19,9 +19,11 @@ TIMM, OURS, TUTORIAL = "PyTorch with timm", "foodvision", "the tutorial's recipe
 
 def lay_out(data, folder):
     "Links to the photos as `train/<class>/` and `test/<class>/`; all of a class's training photos are in `train`"
-    for split, part in ((data.train, "train"), (data.validation, "train"), (data.test, "test")):
+    for name, split in data.splits.items():
+        part = "test" if name == "test" else "train"
         for i in range(len(split)):
-            place = folder / part / data.class_names[split.labels[i]] / Path(split.path(i)).name
+            photo = f"{name}_{i:06d}{Path(split.path(i)).suffix}"  # names may repeat in folders
+            place = folder / part / data.class_names[split.labels[i]] / photo
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(split.path(i).resolve())
     return folder

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from .data import PhotoData, Split, in_blocks
+from .data import PhotoData, Split
 from .errors import UserError
 from .files import atomic_write, write_csv
 from .formats import SUFFIXES, open_header, photo_format
 from .names import drawn_name
 from .preprocessing import BadImage, decode_image
+from .system import in_blocks
 
 # %% ../nbs/appendix/check.ipynb #3bc0a10f
 KINDS = {

@@ -21,7 +21,7 @@ import tensorflow as tf
 from fastcore.basics import num_cpus
 from tqdm.auto import tqdm
 
-from .data import Split, in_blocks
+from .data import Split
 from foodvision.preprocessing import (
     Augmentation,
     BadImage,
@@ -32,6 +32,7 @@ from foodvision.preprocessing import (
 from .errors import UserError
 from .files import cache_folder
 from .run import Fit
+from .system import in_blocks
 
 # %% ../nbs/04_pipeline.ipynb #9dca2a36
 @dataclass(frozen=True)
