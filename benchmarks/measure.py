@@ -129,13 +129,15 @@ def process(command, **environment):
 
     The result is the JSON that a command with `{json}` among its words writes to the file put there.
     """
+    inherited = dict(os.environ)
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start would compile TensorFlow anew
     with tempfile.TemporaryDirectory() as folder:
         answer, said = Path(folder) / "result.json", Path(folder) / "said"
         words = [str(word).replace("{json}", str(answer)) for word in command]
         with open(said, "wb") as output:
             start = time.perf_counter()
             started = subprocess.Popen(words, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
-                                       env={**os.environ, **environment})  # fmt: skip
+                                       env={**inherited, **environment})  # fmt: skip
             _, status, usage = os.wait4(started.pid, 0)
             passed = time.perf_counter() - start
         started.returncode = os.waitstatus_to_exitcode(status)
